@@ -1,0 +1,66 @@
+"""Sessions of the suite: `nox -s reproduce` runs the main job, `nox -s tests` the tests; `nox --list` shows all.
+
+Every session installs the package in editable mode with the exact pins of `constraints.txt`. Cluster users with a
+torch of their own add `--no-venv` to run a session in the current environment.
+"""
+
+import os
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "tests"]
+
+if "PIP_FIND_LINKS" in os.environ:  # lets `nox -db uv` see the same local wheels as pip
+    os.environ.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+
+# One torch thread a process: the runner starts one process per core, and more threads would only fight for them.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SOURCES = ("benchmarks", "baselines", "ndi", "tests", "noxfile.py")
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install the checkout, with the pinned version of everything."""
+    target = f".[{','.join(extras)}]" if extras else "."
+    session.install("-q", "-e", target, "-c", "constraints.txt")
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Run a profile (default `quick`) and print the comparison table; arguments go to `ndi-bench run`."""
+    install(session)
+    session.run("ndi-bench", "run", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Build tables and figures from the stored rows; arguments go to `ndi-bench report`."""
+    install(session)
+    session.run("ndi-bench", "report", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest."""
+    install(session, "dev", "wandb")
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    install(session, "dev")
+    session.run("ruff", "check", *SOURCES)
+    session.run("ruff", "format", "--check", *SOURCES)
+    session.run("mypy")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write `constraints.txt` anew from an environment made without pins; run the tests before committing it."""
+    session.install("-e", ".[dev,wandb,hub,slurm]", "torch==2.13.0", "mujoco==4.0.0")
+    frozen = session.run("pip", "freeze", "--exclude-editable", silent=True) or ""
+    lines = sorted(line.split("+cpu")[0] for line in frozen.splitlines() if "==" in line and not line.startswith("-e"))
+    with open("constraints.txt", "w") as file:
+        file.write("# Made by `nox -s lock`: the versions that CI and every nox session use.\n" + "\n".join(lines) + "\n")
