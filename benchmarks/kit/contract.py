@@ -24,7 +24,7 @@ class Policy(Protocol):
     """Anything that maps observations to actions; evaluation uses its deterministic action."""
 
     def act(self, observations: Tensor) -> Tensor:
-        """Deterministic actions (L, N, A) in [-1, 1] for raw observations (L, N, d); float32 on the problem's device."""
+        """Deterministic actions (L, N, A) in [-1, 1] for raw observations (L, N, d), on the problem's device."""
         ...
 
 
@@ -110,7 +110,7 @@ class Problem:
     def keep(self, **parts: Stateful) -> bool:
         """Register the parts whose state makes up the run, so that it can be resumed exactly.
 
-        Call it once, after building the parts and before the training loop. If the run is being resumed, the parts are
+        Call it after building the parts and before the training loop. If the run is being resumed, the parts are
         restored in place and True is returned: skip whatever was done before the loop (such as fitting a density).
         """
         self.parts.update(parts)
@@ -158,7 +158,7 @@ class Method:
     lanes: bool = True
     """Can train several lanes together; without, it is called once per seed."""
     swept: tuple[str, ...] = ()
-    """Config fields that may differ between the lanes of a cell; they then arrive as a tuple with one value per lane."""
+    """Config fields that may differ between lanes of a cell; they then arrive as a tuple with one value per lane."""
     per_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task name -> changes of config fields that the source itself makes; shown as footnotes under tables."""
     cost: float = 1.0

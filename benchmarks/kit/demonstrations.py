@@ -1,4 +1,4 @@
-"""Demonstrations: frozen, checked arrays of whole expert episodes. Arrays only; where they come from is not known here."""
+"""Demonstrations: frozen, checked arrays of expert episodes. Where they come from is not known here."""
 
 from __future__ import annotations
 

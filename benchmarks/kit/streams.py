@@ -1,4 +1,4 @@
-"""Random streams, one per lane: what a lane draws depends on its seed and the stream's purpose, never on its company."""
+"""Random streams, one per lane: what a lane draws depends on its seed and the purpose, never on its company."""
 
 from __future__ import annotations
 

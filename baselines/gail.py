@@ -1,0 +1,121 @@
+"""GAIL (off-policy): generative adversarial imitation (Ho & Ermon, arXiv 1606.03476) on the shared SAC.
+
+    max_D  E_expert[log D(s, a)] + E_agent[log(1 - D(s, a))],   D = sigmoid(logit), expert label 1
+
+The original trains its policy by TRPO on fresh samples; here the discriminator's agent samples come from the replay and
+the policy is the suite's SAC, as in discriminator-actor-critic (arXiv 1809.02925). Rewards, relabelled at sampling:
+
+    survival   -log(1 - D) = softplus(logit) >= 0     (GAIL's own; favours long episodes)
+    logit      log D - log(1 - D)                     (AIRL, DAC; no sign bias)
+    negative   log D <= 0                             (favours short episodes)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.interaction import interact
+from benchmarks.kit.networks import MLP
+from benchmarks.kit.replay import Batch, Experience
+from benchmarks.kit.sac import SAC, SACConfig
+from benchmarks.kit.standardiser import Standardiser
+
+REWARDS = {"survival": F.softplus, "logit": lambda logit: logit, "negative": F.logsigmoid}
+
+
+@dataclass(frozen=True)
+class GAILConfig:
+    """Settings of off-policy GAIL."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Hidden tanh units of the discriminator (DAC)."""
+    learning_rate: float = 3e-4
+    """Adam step size of the discriminator."""
+    gradient_penalty: float = 10.0
+    """Weight of (|grad logit| - 1)^2 at interpolates (DAC, acme)."""
+    entropy: float = 1e-3
+    """Weight of the discriminator's entropy bonus (openai/imitation)."""
+    period: int = 2
+    """Learner updates per discriminator update."""
+    reward: str = "survival"
+    """"survival", "logit" or "negative"; see the module's docstring."""
+    sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
+    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
+
+
+def discriminator_loss(discriminator: MLP, expert: Tensor, agent: Tensor, mix: Tensor, config: GAILConfig) -> Tensor:
+    """Cross-entropy with gradient penalty and entropy bonus, (L,).
+
+    Args:
+        discriminator: logit network.
+        expert: (L, B, d + A) demonstrated state-action pairs.
+        agent: (L, B, d + A) the agent's.
+        mix: (L, B, 1) uniform in [0, 1), position of the interpolates.
+        config: weights.
+    """
+    logits = discriminator(torch.cat([expert, agent], dim=1))[..., 0]
+    on_expert, on_agent = logits.chunk(2, dim=1)
+    classification = (F.softplus(-on_expert) + F.softplus(on_agent)).mean(-1)
+    # entropy of a Bernoulli with logit l: softplus(l) - l sigmoid(l)
+    entropy = (F.softplus(logits) - logits * torch.sigmoid(logits)).mean(-1)
+    between = torch.lerp(agent, expert, mix).requires_grad_()
+    gradient = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)[0]
+    penalty = ((gradient.square().sum(-1) + 1e-12).sqrt() - 1).square().mean(-1)
+    return classification - config.entropy * entropy + config.gradient_penalty * penalty
+
+
+def pairs(batch: Batch) -> Tensor:
+    """State-action pairs (L, B, d + A) of a batch."""
+    return torch.cat([batch.observations, batch.actions], dim=-1)
+
+
+def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
+    """Alternate discriminator and policy updates."""
+    if config.reward not in REWARDS:
+        raise ValueError(f"GAIL reward must be one of {', '.join(REWARDS)}, not {config.reward}")
+    standardise = Standardiser.from_demonstrations(problem)
+    learner = SAC(problem, config.sac, standardise)
+    experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
+    sizes = (problem.observation_size + problem.action_size, *config.hidden, 1)
+    discriminator = MLP(problem.streams("discriminator"), sizes, torch.tanh)
+    optimiser = torch.optim.Adam(discriminator.parameters(), config.learning_rate, fused=True)
+    streams = problem.streams("interpolation")
+    problem.keep(
+        learner=learner, experience=experience, discriminator=discriminator, optimiser=optimiser, streams=streams
+    )
+
+    info: dict[str, Tensor] = {}
+    for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+        for _ in range(updates):
+            if learner.updates % config.period == 0:
+                expert = pairs(experience.sample_expert(config.sac.batch_size))
+                agent = pairs(experience.sample_agent(config.sac.batch_size))
+                loss = discriminator_loss(
+                    discriminator, expert, agent, streams.uniform(config.sac.batch_size, 1), config
+                )
+                optimiser.zero_grad()
+                loss.sum().backward()
+                optimiser.step()
+                info = {"discriminator_loss": loss.detach()}
+            batch = experience.sample()
+            with torch.no_grad():
+                batch = batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))
+            info = info | learner.update(batch)
+        yield Progress(learner.updates, learner.policy, info)
+
+
+METHOD = Method(
+    name="gail",
+    label="GAIL (off-policy)",
+    summary="Adversarial imitation with reward -log(1 - D) and gradient penalty, on the shared SAC instead of TRPO",
+    source="Ho & Ermon, arXiv 1606.03476; off-policy as in arXiv 1809.02925",
+    train=train,
+    config=GAILConfig(),
+    cost=1.5,
+)

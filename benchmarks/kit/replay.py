@@ -1,0 +1,217 @@
+"""Experience of all lanes: a preallocated ring per lane, and batches that mix it with the demonstrations."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .contract import Problem, Transition
+from .standardiser import Standardiser
+from .streams import Streams
+
+ABSORBING_STEPS = 10
+"""Absorbing self-transitions stored after a terminal state (ValueDICE's code)."""
+
+
+class Batch(NamedTuple):
+    """Transitions of all lanes; observations standardised."""
+
+    observations: Tensor
+    """(L, B, d)."""
+    actions: Tensor
+    """(L, B, A) in [-1, 1]."""
+    next_observations: Tensor
+    """(L, B, d)."""
+    rewards: Tensor
+    """(L, B); the true reward for privileged methods, else NaN until the method writes its own column."""
+    masks: Tensor
+    """(L, B): 0 where the next state is terminal, 1 elsewhere (also at a time limit)."""
+
+
+class Replay:
+    """A ring of transitions per lane; one row per transition, so that a batch is a single gather.
+
+    Args:
+        lanes: L.
+        capacity: transitions kept per lane; the oldest is overwritten.
+        observation_size: d.
+        action_size: A.
+        device: where the rows live.
+    """
+
+    def __init__(self, lanes: int, capacity: int, observation_size: int, action_size: int, device: torch.device):
+        d, a = observation_size, action_size
+        self.columns = (d, a, d, 1, 1)
+        self.capacity = capacity
+        self.rows = torch.zeros(lanes, capacity, sum(self.columns), device=device)
+        self.added = torch.zeros(lanes, dtype=torch.int64, device=device)
+        self._first = torch.arange(lanes, device=device) * capacity
+
+    @property
+    def sizes(self) -> Tensor:
+        """(L,) int64: transitions held by each lane."""
+        return self.added.clamp(max=self.capacity)
+
+    def add(self, batch: Batch, where: Tensor | None = None) -> None:
+        """Append one transition per lane (a batch with B = 1), only in lanes that are set in `where` (L,) bool."""
+        lanes = torch.arange(len(self.rows), device=self.rows.device) if where is None else where.nonzero()[:, 0]
+        rows = torch.cat([batch.observations, batch.actions, batch.next_observations,
+                          batch.rewards.unsqueeze(-1), batch.masks.unsqueeze(-1)], dim=-1)[:, 0]  # fmt: skip
+        self.rows[lanes, self.added[lanes] % self.capacity] = rows[lanes]
+        self.added[lanes] += 1
+
+    def sample(self, size: int, streams: Streams) -> Batch:
+        """Uniform batch with replacement, B = size."""
+        return self.take(streams.integers(self.sizes, size))
+
+    def latest(self, size: int) -> Batch:
+        """The last `size` transitions of every lane, oldest first; the oldest is repeated where a lane has fewer."""
+        back = torch.arange(size, 0, -1, device=self.rows.device)
+        index = (self.added[:, None] - torch.minimum(back[None], self.sizes[:, None])) % self.capacity
+        return self.take(index)
+
+    def take(self, index: Tensor) -> Batch:
+        """The transitions at positions index (L, B)."""
+        rows = self.rows.flatten(0, 1).index_select(0, (index + self._first[:, None]).flatten())
+        observations, actions, following, rewards, masks = rows.view(*index.shape, -1).split(self.columns, dim=-1)
+        return Batch(observations, actions, following, rewards[..., 0], masks[..., 0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows written so far and the counters."""
+        return {"rows": self.rows[:, : int(self.sizes.max())].clone(), "added": self.added.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.rows[:, : state["rows"].shape[1]] = state["rows"].to(self.rows.device)
+        self.added.copy_(state["added"])
+
+
+def demonstration_replay(problem: Problem, standardise: Standardiser) -> Replay:
+    """Each lane's demonstrations, in time order, as a replay of its own; rewards are NaN until relabelled.
+
+    With absorbing states, an episode that ended in a terminal state gets one absorbing self-transition with zero
+    action.
+    """
+    rows = [_demonstrated_rows(problem, standardise, lane) for lane in range(problem.lanes)]
+    sizes = torch.tensor([len(lane) for lane in rows], device=problem.device)
+    replay = Replay(problem.lanes, int(sizes.max()), standardise.size, problem.action_size, problem.device)
+    replay.rows = pad_sequence(rows, batch_first=True)
+    replay.added.copy_(sizes)
+    return replay
+
+
+def _demonstrated_rows(problem: Problem, standardise: Standardiser, lane: int) -> Tensor:
+    """Replay rows (N, columns) of one lane's demonstrations."""
+    demonstrations = problem.demonstrations[lane]
+    tensor = lambda array: torch.tensor(array, dtype=torch.float32, device=problem.device)  # noqa: E731
+    # the standardiser works on all lanes at once; only this lane's result is used
+    every_lane = lambda array: tensor(array).expand(problem.lanes, -1, -1)  # noqa: E731
+    states = standardise(every_lane(demonstrations.observations))[lane]
+    following = standardise(every_lane(demonstrations.next_observations))[lane]
+    actions, terminated = tensor(demonstrations.actions), torch.tensor(demonstrations.terminated, device=problem.device)
+    rewards = torch.full((len(states), 1), torch.nan, device=problem.device)
+    if not standardise.absorbing:
+        return torch.cat([states, actions, following, rewards, 1 - terminated[:, None].float()], -1)
+    absorbing = standardise.absorbing_state()
+    following = torch.where(terminated[:, None], absorbing, following)
+    rows = torch.cat([states, actions, following, rewards, torch.ones_like(rewards)], -1)
+    loop = torch.cat([absorbing, torch.zeros_like(actions[0]), absorbing, rewards[0], torch.ones_like(rewards[0])])
+    loops = loop.expand(int(terminated.sum()), -1)
+    # each self-transition follows its episode's end
+    order = torch.cat([torch.arange(len(rows), device=problem.device), terminated.nonzero()[:, 0] + 0.5]).argsort()
+    return torch.cat([rows, loops])[order]
+
+
+class Experience:
+    """What an off-policy method learns from: its own replay, and a fixed share of each batch from demonstrations.
+
+    Args:
+        problem: the cell.
+        standardise: applied once, when a transition is stored.
+        batch_size: B.
+        demonstration_fraction: share of every batch drawn from the demonstrations, in [0, 1].
+        capacity: transitions kept per lane (default: the whole budget).
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        standardise: Standardiser,
+        batch_size: int,
+        demonstration_fraction: float = 0.0,
+        capacity: int | None = None,
+    ) -> None:
+        self.standardise, self.batch_size = standardise, batch_size
+        capacity = min(capacity or problem.budget, problem.budget)
+        self.replay = Replay(problem.lanes, capacity, standardise.size, problem.action_size, problem.device)
+        self._demonstrations = demonstration_replay(problem, standardise) if problem.demonstrations else None
+        self.demonstrated = round(demonstration_fraction * batch_size) if self._demonstrations else 0
+        self.streams = problem.streams("replay")
+        self.expert_streams = problem.streams("demonstrations")
+        self.absorbing_streams = problem.streams("absorbing")
+
+    @property
+    def demonstrations(self) -> Replay:
+        """The demonstrated transitions; raises ValueError if the problem has none."""
+        if self._demonstrations is None:
+            raise ValueError("this problem has no demonstrations")
+        return self._demonstrations
+
+    def add(self, transition: Transition) -> None:
+        """Store one environment step of every lane.
+
+        With absorbing states, a terminal next state becomes the absorbing one and `ABSORBING_STEPS` self-transitions
+        with random actions follow; no mask is ever 0 then.
+        """
+        device = self.replay.rows.device
+        tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=device).unsqueeze(1)  # noqa: E731
+        step = Batch(
+            self.standardise(tensor(transition.observations)),
+            tensor(transition.actions),
+            self.standardise(tensor(transition.next_observations)),
+            tensor(transition.rewards),
+            tensor(1.0 - transition.terminated),
+        )
+        if not self.standardise.absorbing:
+            self.replay.add(step)
+            return
+        absorbing, always = self.standardise.absorbing_state(), torch.ones_like(step.masks)
+        following = torch.where(step.masks.unsqueeze(-1) == 0, absorbing, step.next_observations)
+        self.replay.add(step._replace(next_observations=following, masks=always))
+        if transition.terminated.any():
+            ended = torch.as_tensor(transition.terminated, device=device)
+            loop = absorbing.expand_as(following)
+            for _ in range(ABSORBING_STEPS):
+                actions = self.absorbing_streams.uniform(1, step.actions.shape[-1]) * 2 - 1
+                self.replay.add(Batch(loop, actions, loop, step.rewards, always), where=ended)
+
+    def sample(self) -> Batch:
+        """A batch (L, B): demonstrated transitions first, then the agent's own."""
+        own = self.sample_agent(self.batch_size - self.demonstrated)
+        if not self.demonstrated:
+            return own
+        expert = self.sample_expert(self.demonstrated)
+        return Batch(*(torch.cat(pair, dim=1) for pair in zip(expert, own, strict=True)))
+
+    def sample_agent(self, size: int) -> Batch:
+        """Transitions of the agent only, (L, size)."""
+        return self.replay.sample(size, self.streams)
+
+    def sample_expert(self, size: int) -> Batch:
+        """Demonstrated transitions only, (L, size)."""
+        return self.demonstrations.sample(size, self.expert_streams)
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("replay", "streams", "expert_streams", "absorbing_streams")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The agent's replay and the streams; demonstrations are rebuilt from the problem."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])

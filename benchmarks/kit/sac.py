@@ -1,0 +1,153 @@
+"""Soft actor-critic (Haarnoja et al., arXiv 1812.05905), batched over lanes: the learner behind every method with RL.
+
+The reward is a column of the batch and is never computed here, so that methods differ in their reward alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .contract import Problem
+from .networks import Critic, TanhGaussianPolicy
+from .replay import Batch
+from .standardiser import Standardiser
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """Settings of the shared learner."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Hidden units of actor and critics (CleanRL, SB3, acme)."""
+    learning_rate: float = 3e-4
+    """Adam step size of actor, critics and temperature (SB3, acme)."""
+    batch_size: int = 128
+    """Transitions per lane and update, B. Half of the usual 256: an update then costs half, and at the budgets used
+    here the returns are as good."""
+    discount: float = 0.99
+    """gamma."""
+    target_rate: float = 0.005
+    """tau, share of the online critic that enters the target critic at every update."""
+    layer_norm: bool = True
+    """Layer-normalised critics, which stay stable at small budgets."""
+    temperature: float = 0.2
+    """alpha, initial entropy temperature; the final one if `target_entropy` is None."""
+    target_entropy: float | None = -1.0
+    """Target of the policy entropy per action dimension, in nats; None keeps the temperature fixed."""
+    actor_period: int = 2
+    """Critic updates per update of actor and temperature (TD3's policy delay)."""
+    warmup: int = 2000
+    """Environment steps with uniformly random actions before learning starts (at most a tenth of the budget)."""
+    updates_per_step: int = 1
+    """Updates per environment step after the warm-up."""
+    demonstration_fraction: float = 0.0
+    """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
+
+
+class SAC:
+    """One agent per lane; all lanes learn in the same batched products.
+
+    Args:
+        problem: the cell (seeds, sizes, device).
+        config: settings, the same for all lanes.
+        standardise: applied to raw observations; batches are expected to be standardised already.
+    """
+
+    def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
+        self.config, self.action_size, self.updates = config, problem.action_size, 0
+        sizes = (standardise.size, problem.action_size)
+        self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
+        self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
+        self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        log_temperature = torch.full((problem.lanes,), math.log(config.temperature), device=problem.device)
+        self.log_temperature = nn.Parameter(log_temperature)
+        self.target_entropy = None if config.target_entropy is None else config.target_entropy * problem.action_size
+        self.noise = problem.streams("policy noise")
+        self.exploration = problem.streams("exploration")
+
+        adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
+        self.actor_optimiser = adam(self.policy.parameters())
+        self.critic_optimiser = adam(self.critic.parameters())
+        self.temperature_optimiser = adam([self.log_temperature])
+        self._online: list[Tensor] = list(self.critic.parameters())
+        self._target: list[Tensor] = list(self.target.parameters())
+
+    @property
+    def temperature(self) -> Tensor:
+        """alpha, (L,), without gradient."""
+        return self.log_temperature.detach().exp()
+
+    @torch.no_grad()
+    def explore(self, observations: Tensor) -> Tensor:
+        """Sampled actions (L, N, A) for raw observations (L, N, d)."""
+        noise = self.exploration.normal(observations.shape[1], self.action_size)
+        return self.policy.sample(self.policy.standardise(observations), noise)[0]
+
+    def update(self, batch: Batch) -> dict[str, Tensor]:
+        """One critic update, every `actor_period` updates one of actor and temperature, and the target's step.
+
+        Args:
+            batch: standardised transitions with finite rewards, (L, B).
+
+        Returns:
+            Diagnostics, each (L,), still on the device.
+        """
+        info = self._update_critic(batch)
+        if self.updates % self.config.actor_period == 0:
+            self._update_actor(batch.observations)
+        torch._foreach_lerp_(self._target, self._online, self.config.target_rate)
+        self.updates += 1
+        return info | {"temperature": self.temperature}
+
+    def _update_critic(self, batch: Batch) -> dict[str, Tensor]:
+        """Minimise (Q(s, a) - y)^2 with y = r + gamma mask (min Q'(s', a') - alpha log pi(a'|s')), a' ~ pi."""
+        with torch.no_grad():
+            following, log_density = self.policy.sample(
+                batch.next_observations, self.noise.normal(*batch.actions.shape[1:])
+            )
+            value = self.target(batch.next_observations, following).amin(1) - self.temperature[:, None] * log_density
+            target = batch.rewards + self.config.discount * batch.masks * value
+        values = self.critic(batch.observations, batch.actions)
+        loss = (values - target[:, None]).square().mean(-1).sum(-1)  # (L,): mean over the batch, sum over heads
+        self.critic_optimiser.zero_grad()
+        loss.sum().backward()
+        self.critic_optimiser.step()
+        return {"critic_loss": loss.detach(), "value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
+
+    def _update_actor(self, states: Tensor) -> None:
+        """Minimise alpha log pi(a|s) - min Q(s, a); then move alpha towards the target entropy."""
+        noise = self.noise.normal(states.shape[1], self.action_size)
+        actions, log_density = self.policy.sample(states, noise)
+        value = self.critic(states, actions).amin(1)
+        loss = (self.temperature[:, None] * log_density - value).mean(-1)
+        self.actor_optimiser.zero_grad()
+        loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
+        self.actor_optimiser.step()
+        if self.target_entropy is not None:
+            excess = -log_density.detach().mean(-1) - self.target_entropy  # entropy above the target
+            self.log_temperature.grad = self.temperature * excess
+            self.temperature_optimiser.step()
+
+    def _parts(self) -> dict[str, Any]:
+        names = ("policy", "critic", "target", "actor_optimiser", "critic_optimiser", "temperature_optimiser")
+        return {name: getattr(self, name) for name in (*names, "noise", "exploration")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, targets, optimisers, temperature, streams and the update counter."""
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        return state | {"log_temperature": self.log_temperature.detach().clone(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        with torch.no_grad():
+            self.log_temperature.copy_(state["log_temperature"])
+        self.updates = state["updates"]

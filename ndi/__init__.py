@@ -1,0 +1,8 @@
+"""Imitation with Neural Density Models (Kim et al., NeurIPS 2021, arXiv 2010.09808).
+
+ndi.py        the algorithm: fit a density, then maximise E[log q(s,a)] + occupancy entropy with SAC
+density.py    what every density shares: inputs, fitting, its scale on the demonstrations
+made.py       masked autoregressive density; ebm.py: energy model by score matching
+occupancy.py  the occupancy-entropy bound (SAELBO) and its per-step reward
+reward.py     how log q becomes a reward: the literal and the practical convention
+"""

@@ -1,0 +1,95 @@
+"""What every density model q(s, a) of the demonstrated occupancy shares: inputs, smoothing, fitting and its scale."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.kit.contract import Problem
+from benchmarks.kit.fitting import FitConfig, fit
+from benchmarks.kit.replay import Batch, Replay
+
+CONSTANT = 1e-6
+"""A standardised dimension whose demonstrated variance is below this carries no information and is dropped."""
+
+
+@dataclass(frozen=True)
+class DensityConfig:
+    """Settings that all densities share."""
+
+    noise: tuple[float, ...] = (0.1,)
+    """Standard deviations of the Gaussian smoothing added to the standardised inputs during fitting; several levels are
+    mixed with equal weight. The model then estimates the smoothed density q * N(0, sigma^2), which has finite tails and
+    cannot collapse onto the 1,000 points of one trajectory."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """Optimisation."""
+
+    def build(self, problem: Problem) -> Density:
+        """An unfitted density for every lane; each model's own settings say which."""
+        raise NotImplementedError
+
+
+class Density(nn.Module, ABC):
+    """log q(s, a) per lane, on standardised states and actions in [-1, 1].
+
+    Dimensions that are constant in a lane's demonstrations (contact forces of Ant and Humanoid) are multiplied by zero:
+    they add the same constant to every log density, and shapes stay equal between lanes.
+
+    Args:
+        problem: the cell.
+        config: smoothing and optimisation.
+    """
+
+    kept: Tensor
+
+    def __init__(self, problem: Problem, config: DensityConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.size = problem.observation_size + problem.action_size
+        self.noise = problem.streams("density noise")
+        self.register_buffer("kept", torch.ones(problem.lanes, 1, self.size, device=problem.device))
+
+    @abstractmethod
+    def log_density_of(self, x: Tensor) -> Tensor:
+        """log q (L, B) at inputs x (L, B, D) in nats; exact for normalised models, else up to a constant per lane."""
+
+    @abstractmethod
+    def loss_of(self, x: Tensor) -> Tensor:
+        """Mean training loss (L,) at clean inputs x (L, B, D)."""
+
+    def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
+        """D = d + A model inputs (L, B, D) for standardised states (L, B, d) and actions (L, B, A)."""
+        return torch.cat([states, actions], dim=-1) * self.kept
+
+    def log_density(self, states: Tensor, actions: Tensor) -> Tensor:
+        """log q(s, a) (L, B) for standardised states and actions in [-1, 1]."""
+        return self.log_density_of(self.inputs(states, actions))
+
+    def smoothing(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Standard normal noise (L, B, D) and its scale (L, B, 1), one level per row, drawn from each lane's stream."""
+        levels = torch.tensor(self.config.noise, device=x.device)
+        choice = self.noise.integers(torch.full((len(x),), len(levels), device=x.device), x.shape[1])
+        return self.noise.normal(*x.shape[1:]), levels[choice].unsqueeze(-1)
+
+    def fit(self, problem: Problem, demonstrations: Replay) -> list[dict[str, Tensor]]:
+        """Fit every lane to its demonstrations (standardised rows, in time order); returns the losses on the way."""
+        everything = self._all_rows(demonstrations)
+        x = torch.cat([everything.observations, everything.actions], dim=-1)
+        self.kept.copy_((x.var(dim=1, keepdim=True) > CONSTANT).float())
+        loss = lambda batch: self.loss_of(self.inputs(batch.observations, batch.actions))  # noqa: E731
+        return list(fit(problem, self, loss, demonstrations, self.config.fit, "density"))
+
+    @staticmethod
+    def _all_rows(demonstrations: Replay) -> Batch:
+        """4,096 rows per lane, evenly spread over its demonstrations: a number that does not depend on other lanes."""
+        spread = torch.arange(4096, device=demonstrations.rows.device)[None]
+        return demonstrations.take(spread * demonstrations.sizes[:, None] // 4096)
+
+    @torch.no_grad()
+    def on_demonstrations(self, demonstrations: Replay) -> Tensor:
+        """log q at 4,096 demonstrated transitions of every lane, (L, 4096)."""
+        rows = self._all_rows(demonstrations)
+        return self.log_density(rows.observations, rows.actions)

@@ -1,0 +1,94 @@
+"""Energy model log q(x) = -E(x) + const, fitted by score matching with a smooth network.
+
+Two objectives, both without the normalising constant:
+- denoising (Vincent 2011): match grad log q at x + sigma eps to the score of the noise kernel. Several levels are one
+  mixture kernel, whose exact score is used, so that a single energy is broad far from the data and sharp near them.
+- sliced, with variance reduction (Song et al., arXiv 1905.07088, eq. 8): E[v^T d/dx (v^T g) + |g|^2 / 2] with
+  g = grad log q.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.kit.contract import Problem
+from benchmarks.kit.fitting import FitConfig
+from benchmarks.kit.networks import MLP
+from benchmarks.kit.replay import Replay
+
+from .density import Density, DensityConfig
+
+
+@dataclass(frozen=True)
+class EBMConfig(DensityConfig):
+    """Settings of the energy model."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Hidden units; softplus, since score matching needs second derivatives."""
+    objective: str = "denoising"
+    """"denoising" or "sliced"."""
+    prior: float = 0.0
+    """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5000, weight_decay=0.0))
+    """Optimisation."""
+
+    def build(self, problem: Problem) -> EBM:
+        """An unfitted energy model for every lane."""
+        return EBM(problem, self)
+
+
+class EBM(Density):
+    """Log density up to a constant, anchored so that its mean over the demonstrations is 0 after the fit."""
+
+    anchor: Tensor
+
+    def __init__(self, problem: Problem, config: EBMConfig) -> None:
+        super().__init__(problem, config)
+        if config.objective not in ("denoising", "sliced"):
+            raise ValueError(f'EBM objective must be "denoising" or "sliced", not "{config.objective}"')
+        self.ebm = config
+        self.energy = MLP(problem.streams("density weights"), (self.size, *config.hidden, 1), F.softplus)
+        self.register_buffer("anchor", torch.zeros(problem.lanes, 1, device=problem.device))
+
+    def fit(self, problem: Problem, demonstrations: Replay) -> list[dict[str, Tensor]]:
+        """Fit, then anchor: score matching leaves a constant free in every lane."""
+        losses = super().fit(problem, demonstrations)
+        self.anchor += self.on_demonstrations(demonstrations).mean(1, keepdim=True)
+        return losses
+
+    def log_density_of(self, x: Tensor) -> Tensor:
+        """-E(x) - beta |x|^2 / 2 - anchor, (L, B)."""
+        return -self.energy(x)[..., 0] - 0.5 * self.ebm.prior * x.square().sum(-1) - self.anchor
+
+    def score(self, x: Tensor, create_graph: bool = False) -> Tensor:
+        """grad_x log q(x), (L, B, D)."""
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        return torch.autograd.grad(self.log_density_of(x).sum(), x, create_graph=create_graph)[0]
+
+    def loss_of(self, x: Tensor) -> Tensor:
+        """Mean score-matching loss of smoothed inputs, (L,)."""
+        noise, scale = self.smoothing(x)
+        smoothed = (x + scale * noise).detach().requires_grad_()
+        score = self.score(smoothed, create_graph=True)
+        if self.ebm.objective == "denoising":
+            target = kernel_score(smoothed.detach() - x, self.ebm.noise)
+            # weighting every row by its own noise variance gives all levels the same size
+            return (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1).mean(-1)
+        direction = self.noise.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I
+        slope = torch.autograd.grad((score * direction).sum(), smoothed, create_graph=True)[0]
+        return (slope * direction + 0.5 * score.square()).sum(-1).mean(-1)
+
+
+def kernel_score(offset: Tensor, levels: tuple[float, ...]) -> Tensor:
+    """Score (..., D) of the kernel mean_k N(0, sigma_k^2 I) at offset (..., D) = noisy - clean."""
+    variance = torch.tensor(levels, device=offset.device).square()
+    square = offset.square().sum(-1, keepdim=True)
+    size = offset.shape[-1]
+    log_weight = -0.5 * square / variance - 0.5 * size * torch.log(2 * math.pi * variance)
+    precision = (torch.softmax(log_weight, dim=-1) / variance).sum(-1, keepdim=True)
+    return -offset * precision

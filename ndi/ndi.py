@@ -1,0 +1,80 @@
+"""NDI: imitation with neural density models (Kim et al., NeurIPS 2021, arXiv 2010.09808).
+
+1. Fit q(s, a) to the demonstrations: MADE or an energy model.
+2. Maximise  E_rho[log q(s, a)] + H[rho_pi]  =  -KL(rho_pi || q)  by soft actor-critic with the fixed reward
+   log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own, with alpha = lambda_pi.
+
+Sign and termination: see reward.py; the value of a terminal state is 0, time limits bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.interaction import interact
+from benchmarks.kit.replay import Experience
+from benchmarks.kit.sac import SAC, SACConfig
+from benchmarks.kit.standardiser import Standardiser
+
+from .density import DensityConfig
+from .ebm import EBMConfig
+from .made import MADEConfig
+from .reward import NDIReward, RewardConfig
+
+
+@dataclass(frozen=True)
+class NDIConfig:
+    """Settings of NDI; `density` decides between MADE and the energy model."""
+
+    density: DensityConfig
+    """The density and its settings."""
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    """How log q and r_f become a reward."""
+    sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
+    """The shared learner; a quarter of every batch are demonstrated transitions with the same reward."""
+
+
+def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
+    """Fit the density, then imitate."""
+    standardise = Standardiser.from_demonstrations(problem)
+    learner = SAC(problem, config.sac, standardise)
+    experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
+    density = config.density.build(problem)
+    reward = NDIReward(problem, density, config.reward, config.sac.discount)
+
+    if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
+        density.fit(problem, experience.demonstrations)
+        reward.calibrate(experience)
+
+    info = {}
+    for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+        for _ in range(updates):
+            batch = experience.sample()
+            batch = batch._replace(rewards=reward(batch, experience))
+            info = learner.update(batch) | reward.info()
+        yield Progress(learner.updates, learner.policy, info)
+
+
+NDI_MADE = Method(
+    name="ndi-made",
+    label="NDI+MADE",
+    summary="NDI with an autoregressive density: practical (floored, rising) log q reward, shared SAC",
+    source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
+    train=train,
+    config=NDIConfig(density=MADEConfig()),
+    swept=("reward.lambda_f",),
+    cost=1.1,
+)
+
+NDI_EBM = Method(
+    name="ndi-ebm",
+    label="NDI+EBM",
+    summary="NDI with an energy model fitted by score matching: practical log q reward, shared SAC",
+    source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
+    train=train,
+    config=NDIConfig(density=EBMConfig()),
+    swept=("reward.lambda_f",),
+    cost=1.1,
+)

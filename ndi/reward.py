@@ -1,0 +1,141 @@
+"""From log q to a reward: two conventions, both with a terminal value of zero.
+
+literal    r = log q(s, a) + lambda_f r_f, as the objective reads. Mostly negative, so that falling early pays.
+practical  r = scale * max(log q - b, 0) / (m - b) + lambda_f (r_f - its running mean), with m the demonstrations' mean
+           log density and b a floor that rises with the agent: b starts far below the demonstrations (their minimum
+           minus `floor_margin`) and follows the agent's own median log density, `floor_gap` nats below it, never down
+           and never above a low quantile of the demonstrations. The reward is bounded below by 0, so staying alive is
+           never worse than falling, and standing still cannot collect most of the reward for ever: what the agent has
+           already reached is worth about nothing more than `floor_gap` nats of the scale.
+
+The density stays fixed in both; only the affine map of its values moves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.kit.contract import Problem
+from benchmarks.kit.lanes import per_lane
+from benchmarks.kit.replay import Batch, Experience
+
+from .density import Density
+from .occupancy import DistanceCritic, Moments, occupancy_reward
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """How the density and the occupancy bound become a reward."""
+
+    convention: str = "practical"
+    """"practical" or "literal"; see the module's docstring."""
+    lambda_f: float = 0.005
+    """Weight of the occupancy reward r_f (the paper's best value). One value, or one per lane."""
+    critic_scale: float = 1.0
+    """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states and per dimension, so that lambda_f
+    means the same on every task."""
+    scale: float = 3.0
+    """Practical reward of a typical demonstrated transition."""
+    floor_margin: float = 60.0
+    """Nats between the demonstrations' smallest log density and the first floor."""
+    floor_gap: float = 5.0
+    """Nats between the agent's median log density and the floor."""
+    floor_quantile: float = 0.1
+    """Quantile of the demonstrations' log density that the floor never exceeds."""
+    floor_rate: float = 0.1
+    """Share of the way that the floor moves at each look."""
+    floor_every: int = 500
+    """Updates between two looks at the agent's recent transitions."""
+    floor_window: int = 2000
+    """Recent transitions behind the agent's median."""
+    moment_rate: float = 0.01
+    """Rate of the running moments of visited states, and of the running mean of r_f."""
+
+
+class NDIReward:
+    """The reward column of a batch; its state is a floor, running moments and a running mean per lane.
+
+    Args:
+        problem: the cell.
+        density: fitted log q, never changed here.
+        config: the convention.
+        discount: gamma.
+    """
+
+    def __init__(self, problem: Problem, density: Density, config: RewardConfig, discount: float) -> None:
+        if config.convention not in ("practical", "literal"):
+            raise ValueError(f'NDI reward convention must be "practical" or "literal", not "{config.convention}"')
+        self.density, self.config, self.discount = density, config, discount
+        self.critic = DistanceCritic(config.critic_scale / problem.observation_size)
+        self.lambda_f = per_lane(config.lambda_f, problem)
+        self.use_occupancy = bool((self.lambda_f != 0).any())
+        zeros = torch.zeros(problem.lanes, 1, device=problem.device)
+        self.state = {name: zeros.clone() for name in ("mean", "cap", "floor", "before_tr", "after_tr", "offset")}
+        wide = torch.zeros(problem.lanes, 1, problem.observation_size, device=problem.device)
+        self.state |= {"before_mean": wide.clone(), "after_mean": wide.clone()}
+        self.calls = 0
+
+    @torch.no_grad()
+    def calibrate(self, experience: Experience) -> None:
+        """Read the demonstrations' mean log density, the floor's cap and its start off the fitted density."""
+        values = self.density.on_demonstrations(experience.demonstrations)
+        self.state["mean"] = values.mean(1, keepdim=True)
+        self.state["cap"] = values.quantile(self.config.floor_quantile, dim=1, keepdim=True)
+        self.state["floor"] = values.amin(1, keepdim=True) - self.config.floor_margin
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch, experience: Experience) -> Tensor:
+        """Rewards (L, B) of a batch, under the moments and the floor as they stand."""
+        config, state = self.config, self.state
+        log_density = self.density.log_density(batch.observations, batch.actions)
+        if config.convention == "literal":
+            reward = log_density
+        else:
+            if self.calls % config.floor_every == 0:
+                self._raise_floor(experience)
+            reach = state["mean"] - state["floor"]
+            reward = config.scale * (log_density - state["floor"]).clamp(min=0) / reach
+        if self.use_occupancy:
+            reward = reward + self.lambda_f[:, None] * self._occupancy(batch, experience.demonstrated)
+        self.calls += 1
+        return reward
+
+    def _occupancy(self, batch: Batch, demonstrated: int) -> Tensor:
+        """r_f of the batch; the moments are those of the agent's own states, hence without the demonstrated rows."""
+        state, rate = self.state, self.config.moment_rate if self.calls else 1.0
+        for name, states in (("before", batch.observations), ("after", batch.next_observations)):
+            now = Moments.of(states[:, demonstrated:])
+            state[f"{name}_mean"] = torch.lerp(state[f"{name}_mean"], now.mean, rate)
+            state[f"{name}_tr"] = torch.lerp(state[f"{name}_tr"], now.total_variance, rate)
+        before = Moments(state["before_mean"], state["before_tr"])
+        after = Moments(state["after_mean"], state["after_tr"])
+        value = occupancy_reward(self.critic, batch.observations, batch.next_observations, before, after, self.discount)
+        if self.config.convention == "literal":
+            return value
+        state["offset"] = torch.lerp(state["offset"], value.mean(1, keepdim=True), rate)
+        return value - state["offset"]
+
+    def _raise_floor(self, experience: Experience) -> None:
+        """Move the floor towards min(cap, agent's median - gap), never down."""
+        recent = experience.replay.latest(self.config.floor_window)
+        values = self.density.log_density(recent.observations, recent.actions)
+        goal = torch.minimum(values.median(1, keepdim=True).values - self.config.floor_gap, self.state["cap"])
+        goal = torch.maximum(goal, self.state["floor"])
+        self.state["floor"] = torch.lerp(self.state["floor"], goal, self.config.floor_rate)
+
+    def info(self) -> dict[str, Tensor]:
+        """Diagnostics, each (L,)."""
+        return {"floor": self.state["floor"][:, 0], "demonstrated_log_density": self.state["mean"][:, 0]}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Floor, moments and the call counter."""
+        return {"state": {name: value.clone() for name, value in self.state.items()}, "calls": self.calls}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.state = {name: value.to(self.state[name].device) for name, value in state["state"].items()}
+        self.calls = state["calls"]

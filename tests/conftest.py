@@ -1,0 +1,106 @@
+"""Shared pieces of the tests: one torch thread, and a tiny task with a known optimum."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "disabled"
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.kit.contract import Problem, Transition
+from benchmarks.kit.demonstrations import Demonstrations
+
+torch.set_num_threads(1)
+
+HORIZON = 20
+
+
+class PointEnvironments:
+    """s' = s + 0.3 a + 0.01 noise in two dimensions, reward -|s'|^2, 20 steps, start uniform in [-1, 1]^2.
+
+    The best policy walks straight to the origin. Everything a lane does depends on its own seed alone.
+    """
+
+    def __init__(self, seeds, budget, privileged=False, lethal=False):
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
+        self.budget, self.privileged, self.lethal = budget, privileged, lethal
+        self.steps, self.clock = 0, np.zeros(len(seeds), dtype=int)
+        self.observations = np.stack([self._start(g) for g in self.generators])
+
+    @staticmethod
+    def _start(generator):
+        return generator.uniform(-1, 1, 2).astype(np.float32)
+
+    def step(self, actions):
+        if self.steps >= self.budget:
+            raise RuntimeError("past the budget")
+        noise = np.stack([g.standard_normal(2) for g in self.generators])
+        before, following = self.observations, (self.observations + 0.3 * actions + 0.01 * noise).astype(np.float32)
+        self.steps, self.clock = self.steps + 1, self.clock + 1
+        rewards = -np.square(following).sum(1).astype(np.float32)
+        terminated = np.abs(following).max(1) > 2 if self.lethal else np.zeros(len(actions), dtype=bool)
+        truncated = ~terminated & (self.clock == HORIZON)
+        self.observations = following.copy()
+        for lane in np.flatnonzero(terminated | truncated):
+            self.observations[lane], self.clock[lane] = self._start(self.generators[lane]), 0
+        if not self.privileged:
+            rewards = np.full_like(rewards, np.nan)
+        return Transition(before, np.asarray(actions, np.float32), following, terminated, truncated, rewards)
+
+
+def point_demonstrations(seed, episodes=5):
+    """Episodes of a noisy expert that walks to the origin."""
+    generator = np.random.default_rng(1000 + seed)
+    rows = []
+    for episode in range(episodes):
+        s = generator.uniform(-1, 1, 2)
+        for _ in range(HORIZON):
+            a = np.clip(-s / 0.3 + 0.1 * generator.standard_normal(2), -0.99, 0.99)
+            following = s + 0.3 * a + 0.01 * generator.standard_normal(2)
+            rows.append((s, a, following, episode))
+            s = following
+    states, actions, following, episode = (np.array(column) for column in zip(*rows, strict=True))
+    single = lambda array: array.astype(np.float32)  # noqa: E731
+    return Demonstrations(
+        single(states), single(actions), single(following), np.zeros(len(rows), dtype=bool), episode,
+        tuple(range(episodes)), np.zeros(episodes),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def point_problem():
+    """Factory of cells on the point task."""
+
+    def make(seeds=(0,), budget=1000, privileged=False, demonstrations=True, lethal=False, restored=None):
+        return Problem(
+            task="point",
+            seeds=tuple(seeds),
+            observation_size=2,
+            action_size=2,
+            demonstrations=tuple(point_demonstrations(seed) for seed in seeds) if demonstrations else (),
+            environments=PointEnvironments(seeds, budget, privileged, lethal),
+            budget=budget,
+            device=torch.device("cpu"),
+            restored=restored,
+        )
+
+    return make
+
+
+@pytest.fixture
+def point_return():
+    """Mean return per lane of a policy's deterministic action, over 20 fixed starts."""
+
+    @torch.no_grad()
+    def measure(policy, lanes=1):
+        s = torch.as_tensor(np.random.default_rng(7).uniform(-1, 1, (20, 2)), dtype=torch.float32).repeat(lanes, 1, 1)
+        total = torch.zeros(lanes, 20)
+        for _ in range(HORIZON):
+            s = s + 0.3 * policy.act(s)
+            total -= s.square().sum(-1)
+        return total.mean(1)
+
+    return measure

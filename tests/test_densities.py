@@ -1,0 +1,182 @@
+import math
+
+import pytest
+import torch
+
+from benchmarks.kit.fitting import FitConfig, held_out_rows
+from benchmarks.kit.replay import Replay, demonstration_replay
+from benchmarks.kit.standardiser import Standardiser
+from benchmarks.kit.streams import Streams
+from ndi.density import DensityConfig
+from ndi.ebm import EBMConfig, kernel_score
+from ndi.made import MADEConfig
+
+
+def as_replay(x, observation_size):
+    """Rows x (L, N, D) as demonstrations with D - observation_size action dimensions."""
+    replay = Replay(len(x), x.shape[1], observation_size, x.shape[2] - observation_size, x.device)
+    replay.rows[..., :observation_size] = x[..., :observation_size]
+    replay.rows[..., observation_size : x.shape[2]] = x[..., observation_size:]
+    replay.added += x.shape[1]
+    return replay
+
+
+def sized(problem, observation_size, action_size):
+    return type(problem)(
+        **{**vars(problem), "observation_size": observation_size, "action_size": action_size, "demonstrations": ()}
+    )
+
+
+QUIET = 1e-4  # smoothing far below the data's own scale
+
+
+def test_made_is_strictly_autoregressive_in_every_ordering(point_problem):
+    problem = sized(point_problem(seeds=(0, 1)), 3, 2)
+    made = MADEConfig(hidden=(32, 32), components=2, orderings=3).build(problem)
+    x = torch.randn(2, 1, 5, requires_grad=True)
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.arange(5)] + [torch.randperm(5, generator=generator) for _ in range(2)]
+    for lane in range(2):
+        for ordering, places in enumerate(orders):
+            for i in range(5):
+                value = made.log_conditionals(x)[lane, ordering, 0, i]
+                (gradient,) = torch.autograd.grad(value, x)
+                # the conditional of x_i may see x_i itself and what stands before it, nothing after it, no other lane
+                assert (gradient[lane, 0][places > places[i]] == 0).all()
+                assert (gradient[1 - lane] == 0).all()
+                before = gradient[lane, 0][places < places[i]]
+                assert (before != 0).all()
+
+
+@pytest.mark.parametrize(
+    "config", [MADEConfig((0.1,), hidden=(32,)), MADEConfig((0.1,), hidden=(32,), components=3, orderings=2)]
+)
+def test_made_integrates_to_one_on_a_grid(point_problem, config):
+    made = config.build(sized(point_problem(), 1, 1))
+    edges = torch.linspace(-25, 25, 2001)
+    grid = torch.cartesian_prod(edges, edges)
+    with torch.no_grad():
+        log_density = torch.cat([made.log_density_of(part[None])[0] for part in grid.split(500_000)])
+    cell = (edges[1] - edges[0]).item() ** 2
+    assert log_density.double().exp().sum().item() * cell == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.learning
+def test_made_reaches_the_analytic_likelihood_of_a_gaussian(point_problem):
+    problem = sized(point_problem(), 3, 2)
+    generator = torch.Generator().manual_seed(1)
+    mixing = torch.eye(5) + 0.5 * torch.randn(5, 5, generator=generator).tril(-1)
+    x = torch.randn(1, 20_000, 5, generator=generator) @ mixing.T
+    fit = FitConfig(steps=1500, batch_size=512, learning_rate=3e-3, weight_decay=0.0)
+    made = MADEConfig((QUIET,), fit, hidden=(64, 64)).build(problem)
+    made.fit(problem, as_replay(x, 3))
+    fresh = torch.randn(1, 20_000, 5, generator=generator) @ mixing.T
+    analytic = torch.distributions.MultivariateNormal(torch.zeros(5), mixing @ mixing.T).log_prob(fresh[0]).mean()
+    assert made.log_density_of(fresh).mean().item() == pytest.approx(analytic.item(), rel=0.01)
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("objective", ["denoising", "sliced"])
+def test_score_matching_recovers_the_score_of_a_gaussian_in_ten_dimensions(point_problem, objective):
+    problem = sized(point_problem(), 8, 2)
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.linspace(0.7, 1.5, 10)
+    x = scales * torch.randn(1, 20_000, 10, generator=generator)
+    noise = 0.5 if objective == "denoising" else QUIET
+    fit = FitConfig(steps=2500, batch_size=512, learning_rate=2e-3, weight_decay=0.0, patience=100)
+    ebm = EBMConfig((noise,), fit=fit, hidden=(64, 64), objective=objective).build(problem)
+    ebm.fit(problem, as_replay(x, 8))
+    variance = scales.square() + noise**2
+    points = variance.sqrt() * torch.randn(1, 2000, 10, generator=generator)
+    exact = -points / variance
+    error = (ebm.score(points).detach() - exact).square().sum() / exact.square().sum()
+    assert error < 0.05**2 * 4  # 5 % in most of the mass; single points at the rim may be worse
+    assert ebm.on_demonstrations(as_replay(x, 8)).mean().abs() < 1e-3  # anchored
+
+
+def test_sliced_loss_of_the_exact_gaussian_energy(point_problem):
+    """For log q = -|x|^2 / 2 and x ~ N(0, I), the expected loss is -D / 2."""
+    problem = sized(point_problem(), 6, 4)
+    ebm = EBMConfig((1e-6,), objective="sliced", prior=1.0, hidden=(8,)).build(problem)
+    with torch.no_grad():
+        for parameter in ebm.energy.parameters():
+            parameter.zero_()
+    x = torch.randn(1, 100_000, 10, generator=torch.Generator().manual_seed(0))
+    assert ebm.loss_of(x).item() == pytest.approx(-5, rel=0.01)
+
+
+def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
+    offset = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    levels = (0.2, 1.0)
+    kernels = [
+        torch.distributions.Independent(torch.distributions.Normal(torch.zeros(4).double(), s), 1) for s in levels
+    ]
+    log_density = torch.stack([kernel.log_prob(offset) for kernel in kernels]).logsumexp(0) - math.log(2)
+    (gradient,) = torch.autograd.grad(log_density.sum(), offset)
+    torch.testing.assert_close(kernel_score(offset.detach(), levels), gradient, check_dtype=False, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,))])
+def test_constant_dimensions_change_nothing(point_problem, config):
+    problem = sized(point_problem(), 3, 1)
+    x = torch.randn(1, 200, 4, generator=torch.Generator().manual_seed(0))
+    x[..., 1] = 0.0
+    small = type(config)(**{**vars(config), "fit": FitConfig(steps=20)})
+    density = small.build(problem)
+    density.fit(problem, as_replay(x, 3))
+    moved = x.clone()
+    moved[..., 1] = 7.0
+    value = lambda rows: density.log_density(rows[..., :3], rows[..., 3:])  # noqa: E731
+    assert density.kept[0, 0].tolist() == [1, 0, 1, 1]
+    torch.testing.assert_close(value(x), value(moved))
+
+
+@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,))])
+def test_fitting_a_lane_does_not_depend_on_its_company(point_problem, config):
+    small = type(config)(**{**vars(config), "fit": FitConfig(steps=60, check_every=10, patience=2)})
+    fitted = []
+    for seeds in ((0, 1), (1,)):
+        problem = point_problem(seeds=seeds)
+        density = small.build(problem)
+        density.fit(problem, demonstration_replay(problem, Standardiser.from_demonstrations(problem)))
+        fitted.append(density)
+    x = torch.randn(1, 50, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            fitted[0].log_density_of(x.repeat(2, 1, 1))[1], fitted[1].log_density_of(x)[0], atol=1e-3, rtol=1e-3
+        )
+
+
+def test_densities_are_saved_and_restored(point_problem, tmp_path):
+    problem = point_problem()
+    demonstrations = demonstration_replay(problem, Standardiser.from_demonstrations(problem))
+    config = EBMConfig(hidden=(16,), fit=FitConfig(steps=20))
+    density, other = config.build(problem), config.build(problem)
+    density.fit(problem, demonstrations)
+    torch.save(density.state_dict(), tmp_path / "density.pt")
+    other.load_state_dict(torch.load(tmp_path / "density.pt", weights_only=True))
+    assert torch.equal(density.on_demonstrations(demonstrations), other.on_demonstrations(demonstrations))
+
+
+def test_held_out_blocks_are_contiguous_and_of_the_right_size():
+    held_out = held_out_rows(torch.tensor([1000, 400]), 0.1, Streams((0, 1), "split"))
+    for lane, size in enumerate((1000, 400)):
+        rows = held_out[lane].int()
+        assert abs(rows.sum().item() - size / 10) <= 5
+        assert (rows.diff() == 1).sum() + rows[0] == 5  # five blocks begin
+        assert rows[size:].sum() == 0
+
+
+def test_early_stopping_keeps_each_lanes_best_weights(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    config = MADEConfig((0.01,), FitConfig(steps=400, batch_size=16, learning_rate=3e-2, check_every=10), hidden=(64,))
+    density = config.build(problem)
+    looks = density.fit(problem, demonstration_replay(problem, Standardiser.from_demonstrations(problem)))
+    held_out = torch.stack([look["held_out_loss"] for look in looks])
+    assert len(looks) < 40  # ran out of patience
+    assert (held_out[-1] > held_out.amin(0)).all()
+
+
+def test_density_config_alone_builds_nothing(point_problem):
+    with pytest.raises(NotImplementedError):
+        DensityConfig().build(point_problem())

@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.kit.networks import MLP, Critic, TanhGaussianPolicy, orthogonal
+from benchmarks.kit.standardiser import Standardiser
+from benchmarks.kit.streams import Streams
+
+
+def plain(streams, size, clip=math.inf):
+    lanes = len(streams.generators)
+    return Standardiser(torch.zeros(lanes, 1, size), torch.ones(lanes, 1, size), clip)
+
+
+def test_every_lane_and_head_is_an_ordinary_mlp():
+    network = MLP(Streams((0, 1), "x"), (3, 8, 8, 2), heads=2, layer_norm=True)
+    x = torch.randn(2, 5, 3)
+    out = network(x)
+    for lane in range(2):
+        for head in range(2):
+            row = 2 * lane + head
+            layers = []
+            for depth, layer in enumerate(network.layers):
+                linear = nn.Linear(*layer.weight.shape[1:])
+                linear.weight.data, linear.bias.data = layer.weight.data[row].T, layer.bias.data[row, 0]
+                layers += [linear] if depth == 2 else [linear, nn.LayerNorm(8), nn.ReLU()]
+            torch.testing.assert_close(out[row], nn.Sequential(*layers)(x[lane]))
+
+
+def test_initial_weights_have_torchs_default_distribution():
+    weight = MLP(Streams((0,), "x"), (256, 256)).layers[0].weight
+    reference = nn.Linear(256, 256).weight
+    assert weight.abs().max() <= 256**-0.5
+    assert abs(weight.std() / reference.std() - 1) < 0.02
+
+
+def test_orthogonal_weights():
+    streams = Streams((0, 1), "x")
+    network = MLP(streams, (4, 16, 1))
+    orthogonal(network, streams)
+    gram = network.layers[0].weight @ network.layers[0].weight.transpose(1, 2)
+    torch.testing.assert_close(gram, torch.eye(4).expand(2, 4, 4), atol=1e-5, rtol=0)
+
+
+def test_tanh_gaussian_density_integrates_to_one():
+    streams = Streams((0,), "x")
+    policy = TanhGaussianPolicy(streams, plain(streams, 1), 1, (16,))
+    edges = torch.linspace(-1, 1, 200_001, dtype=torch.float64)
+    actions = ((edges[1:] + edges[:-1]) / 2).float()
+    log_density = policy.log_density(torch.zeros(1, len(actions), 1), actions.view(1, -1, 1))
+    assert abs(log_density.double().exp().mean().item() * 2 - 1) < 2e-3
+
+
+def test_sampled_log_density_agrees_with_torch_distributions():
+    streams = Streams((0, 1), "x")
+    policy = TanhGaussianPolicy(streams, plain(streams, 3), 2, (16,))
+    states, noise = torch.randn(2, 50, 3), torch.randn(2, 50, 2)
+    actions, log_density = policy.sample(states, noise)
+    mean, log_std = policy(states)
+    normal = torch.distributions.Normal(mean, log_std.exp())
+    reference = torch.distributions.TransformedDistribution(
+        torch.distributions.Independent(normal, 1), [torch.distributions.TanhTransform(cache_size=1)]
+    )
+    torch.testing.assert_close(
+        log_density, reference.log_prob(torch.tanh(mean + log_std.exp() * noise)), atol=1e-3, rtol=1e-3
+    )
+    torch.testing.assert_close(policy.log_density(states, actions), log_density, atol=2e-2, rtol=1e-2)
+
+
+def test_act_is_the_deterministic_action_of_raw_observations():
+    streams = Streams((0,), "x")
+    standardise = Standardiser(torch.full((1, 1, 2), 3.0), torch.full((1, 1, 2), 2.0))
+    policy = TanhGaussianPolicy(streams, standardise, 1, (8,))
+    raw = torch.tensor([[[5.0, 1.0]]])
+    torch.testing.assert_close(policy.act(raw), torch.tanh(policy(torch.tensor([[[1.0, -1.0]]]))[0]))
+
+
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_standardiser_uses_each_lanes_demonstrations(point_problem, absorbing):
+    problem = point_problem(seeds=(0, 1))
+    standardise = Standardiser.from_demonstrations(problem, floor=0.0, absorbing=absorbing)
+    for lane, demonstrations in enumerate(problem.demonstrations):
+        raw = torch.tensor(np.array(demonstrations.observations)).expand(2, -1, -1)
+        states = standardise(raw)[lane]
+        torch.testing.assert_close(states[:, :2].mean(0), torch.zeros(2), atol=1e-5, rtol=0)
+        torch.testing.assert_close(states[:, :2].std(0, correction=0), torch.ones(2), atol=1e-4, rtol=0)
+        assert states.shape[1] == 2 + absorbing
+        assert not states[:, 2:].any()
+
+
+def test_critic_heads_differ_and_lanes_are_separate():
+    critic = Critic(Streams((0, 1), "x"), 3, 2, (8,))
+    states, actions = torch.randn(2, 4, 3), torch.randn(2, 4, 2)
+    values = critic(states, actions)
+    assert values.shape == (2, 2, 4)
+    assert not torch.allclose(values[:, 0], values[:, 1])
+    values[0].sum().backward()
+    for parameter in critic.parameters():
+        assert parameter.grad[:2].abs().sum() > 0
+        assert parameter.grad[2:].abs().sum() == 0

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.kit.contract import Transition
+from benchmarks.kit.replay import ABSORBING_STEPS, Batch, Experience, Replay, demonstration_replay
+from benchmarks.kit.standardiser import Standardiser
+from benchmarks.kit.streams import Streams
+
+
+def row(value, lanes=2):
+    column = torch.full((lanes, 1, 1), float(value))
+    return Batch(column, column, column + 1, column[..., 0], torch.ones(lanes, 1))
+
+
+def test_ring_overwrites_the_oldest_and_samples_uniformly():
+    replay = Replay(2, 5, 1, 1, torch.device("cpu"))
+    for value in range(7):
+        replay.add(row(value))
+    assert replay.sizes.tolist() == [5, 5]
+    batch = replay.sample(20_000, Streams((0, 1), "x"))
+    counts = batch.observations[0, :, 0].long().bincount(minlength=7)
+    assert counts[:2].sum() == 0
+    assert (counts[2:] - 4000).abs().max() < 5 * 4000**0.5
+    torch.testing.assert_close(batch.next_observations, batch.observations + 1)
+
+
+def test_lanes_fill_at_their_own_pace():
+    replay = Replay(2, 4, 1, 1, torch.device("cpu"))
+    replay.add(row(1))
+    replay.add(row(2), where=torch.tensor([False, True]))
+    assert replay.sizes.tolist() == [1, 2]
+    assert replay.latest(2).observations[..., 0].tolist() == [[1, 1], [1, 2]]
+
+
+def test_latest_is_in_time_order_across_the_seam():
+    replay = Replay(1, 4, 1, 1, torch.device("cpu"))
+    for value in range(6):
+        replay.add(row(value, lanes=1))
+    assert replay.latest(3).observations[0, :, 0].tolist() == [3, 4, 5]
+
+
+def test_state_restores_contents():
+    replay, other = (Replay(1, 9, 1, 1, torch.device("cpu")) for _ in range(2))
+    for value in range(6):
+        replay.add(row(value, lanes=1))
+    other.load_state_dict(replay.state_dict())
+    torch.testing.assert_close(other.latest(6), replay.latest(6))
+    assert len(replay.state_dict()["rows"][0]) == 6
+
+
+def test_truncation_bootstraps_and_termination_does_not(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    experience = Experience(problem, Standardiser.identity(problem), 8)
+    zeros = np.zeros((2, 2), np.float32)
+    ended = lambda a, b: np.array([a, b])  # noqa: E731
+    experience.add(Transition(zeros, zeros, zeros, ended(True, False), ended(False, True), np.ones(2, np.float32)))
+    assert experience.replay.latest(1).masks[:, 0].tolist() == [0.0, 1.0]
+
+
+def test_batches_mix_demonstrations_in_the_stated_share(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    experience = Experience(problem, Standardiser.identity(problem), 8, demonstration_fraction=0.25)
+    far = np.full((2, 2), 50, np.float32)
+    no = np.zeros(2, bool)
+    experience.add(Transition(far, far * 0, far, no, no, no.astype(np.float32)))
+    batch = experience.sample()
+    is_agent = (batch.observations == 50).all(-1)
+    assert is_agent.tolist() == [[False] * 2 + [True] * 6] * 2
+
+
+def test_demonstrations_keep_their_own_lane_and_order(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    replay = demonstration_replay(problem, Standardiser.identity(problem))
+    rows = replay.take(torch.arange(100).expand(2, -1))
+    for lane, demonstrations in enumerate(problem.demonstrations):
+        np.testing.assert_array_equal(rows.observations[lane].numpy(), demonstrations.observations)
+        np.testing.assert_array_equal(rows.next_observations[lane].numpy(), demonstrations.next_observations)
+        np.testing.assert_array_equal(rows.actions[lane].numpy(), demonstrations.actions)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_absorbing_states_follow_termination_only(point_problem, ended):
+    problem = point_problem()
+    experience = Experience(problem, Standardiser.from_demonstrations(problem, absorbing=True), 8)
+    ones = np.ones((1, 2), np.float32)
+    flag = np.array([ended])
+    experience.add(Transition(ones, ones, ones, flag, ~flag, np.ones(1, np.float32)))
+    assert experience.replay.sizes.tolist() == [1 + ABSORBING_STEPS if ended else 1]
+    rows = experience.replay.latest(int(experience.replay.sizes))
+    assert rows.masks.min() == 1
+    assert rows.observations[0, 0, -1] == 0
+    assert (rows.next_observations[0, :, -1] == float(ended)).all()
+    if ended:
+        assert torch.equal(rows.observations[0, 1:], torch.tensor([0.0, 0.0, 1.0]).expand(ABSORBING_STEPS, 3))
+        assert rows.actions[0, 1:].std() > 0

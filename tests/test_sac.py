@@ -1,0 +1,105 @@
+import math
+
+import pytest
+import torch
+
+from benchmarks.kit.interaction import interact
+from benchmarks.kit.replay import Batch, Experience
+from benchmarks.kit.sac import SAC, SACConfig
+from benchmarks.kit.standardiser import Standardiser
+
+SMALL = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=50)
+
+
+def random_batch(lanes, size=32, seed=0, terminal=False):
+    generator = torch.Generator().manual_seed(seed)
+    states, actions, following = (torch.rand(lanes, size, 2, generator=generator) * 2 - 1 for _ in range(3))
+    masks = torch.full((lanes, size), 0.0 if terminal else 1.0)
+    return Batch(states, actions, following, states.sum(-1) + actions.sum(-1), masks)
+
+
+def test_terminal_values_are_the_reward_alone(point_problem):
+    """With every transition terminal the critic is a regression on the reward."""
+    problem = point_problem()
+    sac = SAC(problem, SMALL, Standardiser.identity(problem))
+    for step in range(600):
+        sac.update(random_batch(1, 128, step, terminal=True))
+    batch = random_batch(1, 500, seed=10_000, terminal=True)
+    error = (sac.critic(batch.observations, batch.actions) - batch.rewards[:, None]).square().mean()
+    assert error < 0.02 * batch.rewards.var()
+
+
+def test_constant_reward_without_entropy_is_worth_one_over_one_minus_gamma(point_problem):
+    problem = point_problem()
+    config = SACConfig(hidden=(32, 32), learning_rate=3e-3, discount=0.5, target_rate=0.05, temperature=1e-8,
+                       target_entropy=None)  # fmt: skip
+    sac = SAC(problem, config, Standardiser.identity(problem))
+    for step in range(500):
+        batch = random_batch(1, 64, step)
+        sac.update(batch._replace(rewards=torch.ones_like(batch.rewards)))
+    assert sac.critic(batch.observations, batch.actions).mean().item() == pytest.approx(2.0, rel=0.05)
+
+
+def test_temperature_reaches_the_target_entropy(point_problem):
+    problem = point_problem()
+    sac = SAC(problem, SACConfig(hidden=(32, 32), learning_rate=3e-3, actor_period=1), Standardiser.identity(problem))
+    for step in range(1500):
+        sac.update(random_batch(1, 64, step))
+    batch = random_batch(1, 4000, seed=5)
+    _, log_density = sac.policy.sample(batch.observations, torch.randn(1, 4000, 2))
+    assert -log_density.mean().item() == pytest.approx(sac.target_entropy, abs=0.3)
+
+
+def test_lanes_do_not_influence_each_other(point_problem):
+    together, alone = point_problem(seeds=(0, 1)), point_problem(seeds=(1,))
+    agents = [SAC(p, SMALL, Standardiser.identity(p)) for p in (together, alone)]
+    for step in range(20):
+        batch = random_batch(2, 32, step)
+        agents[0].update(batch)
+        agents[1].update(Batch(*(column[1:] for column in batch)))
+    for pair, single in zip(agents[0].policy.parameters(), agents[1].policy.parameters(), strict=True):
+        torch.testing.assert_close(pair[1], single[0], atol=1e-5, rtol=1e-4)
+
+
+def test_critic_gets_no_gradient_from_the_actor(point_problem):
+    problem = point_problem()
+    sac = SAC(problem, SMALL, Standardiser.identity(problem))
+    sac.critic.zero_grad()
+    sac._update_actor(random_batch(1).observations)
+    assert all(parameter.grad is None for parameter in sac.critic.parameters())
+
+
+def test_resumed_agent_continues_bit_for_bit(point_problem):
+    def make():
+        problem = point_problem(seeds=(0, 1))
+        return SAC(problem, SMALL, Standardiser.identity(problem))
+
+    straight, broken = make(), make()
+    for step in range(5):
+        straight.update(random_batch(2, 32, step))
+        broken.update(random_batch(2, 32, step))
+    resumed = make()
+    resumed.load_state_dict(broken.state_dict())
+    for step in range(5, 10):
+        straight.update(random_batch(2, 32, step))
+        resumed.update(random_batch(2, 32, step))
+    for one, two in zip(straight.policy.parameters(), resumed.policy.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert straight.updates == resumed.updates == 10
+
+
+@pytest.mark.learning
+def test_sac_walks_to_the_origin(point_problem, point_return):
+    problem = point_problem(budget=1500, privileged=True, demonstrations=False)
+    standardise = Standardiser.identity(problem)
+    sac = SAC(problem, SMALL, standardise)
+    experience = Experience(problem, standardise, SMALL.batch_size)
+    before = point_return(sac.policy)
+    for updates in interact(problem, sac.explore, experience, SMALL.warmup):
+        for _ in range(updates):
+            sac.update(experience.sample())
+    best = -0.75  # walking straight at full speed costs about 0.7 from a typical start
+    assert before < -5
+    assert point_return(sac.policy).item() > best * 1.5
+    assert problem.environments.steps == 1500
+    assert math.isfinite(sac.temperature.item())
