@@ -1,0 +1,104 @@
+"""From stored rows to tables, figures and one page: offline, deterministic, without torch, MuJoCo or Minari.
+
+`build` is the whole of it. Arrows inside: statistics (arrays to numbers) and results (frames to scores) know nothing of
+the rest; tables and plots use both; formats gives tables their faces; style says how methods look everywhere.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError
+from benchmarks.store import SetAside, Store
+
+from . import page, plots, tables
+from .formats import to_latex, to_markdown, to_rich, without_repeats
+from .results import Results
+
+__all__ = ["build"]
+
+
+def build(folder: Path, console: Console) -> None:
+    """Print the headline tables and write all tables, figures, exports and the page `README.md` into the folder.
+
+    The same rows give the same bytes. Files of an earlier build that this one has no rows for are removed.
+
+    Args:
+        folder: A results folder, as `Store` takes it.
+        console: Where the tables of the smallest number of demonstrations are printed.
+
+    Raises:
+        UserError: no run is stored there, or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    store = Store(folder)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SetAside)
+        runs, evaluations = store.runs(), store.evaluations()
+    for message in sorted({str(warning.message) for warning in caught if warning.category is SetAside}):
+        console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False)
+    if runs.empty:
+        raise UserError(f"no runs are stored in {folder}; make some with `ndi-bench run --out {folder}`")
+    results = Results.of(runs, evaluations)
+    made = _tables(results)
+    for table in without_repeats(made[:2]):
+        for part in to_rich(table, console.width):
+            console.print(part)
+        console.print()
+    try:
+        written = _write(folder, results, made)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write the report to {folder}: {reason}; make room there or copy the folder") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SetAside)  # said above
+        store.export()
+    console.print(f"Report: {folder / 'README.md'} ({len(written)} tables and figures beside it)", highlight=False)
+
+
+def _tables(results: Results) -> list[tables.Table]:
+    """Returns and normalised scores for every number of demonstrations, then the published values that go with them."""
+    numbers = results.demonstration_numbers
+    made = [table(results, n) for n in numbers for table in (tables.returns_table, tables.normalized_table)]
+    return [*made, *(table for n in numbers if (table := tables.published_table(n)))]
+
+
+def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Path]:
+    """Write tables, figures and the page; returns the files in `tables/` and `figures/`."""
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    written = []
+    for table in made:
+        for kind, text in (("md", to_markdown(table)), ("tex", to_latex(table))):
+            path = folder / "tables" / f"{table.name}.{kind}"
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    figures = {
+        **{
+            f"learning-curves-{tables.suffix(n)}": plots.learning_curves(results, n)
+            for n in results.demonstration_numbers
+        },
+        **{f"aggregates-{tables.suffix(n)}": plots.aggregates(results, n) for n in results.demonstration_numbers},
+        "demonstration-numbers": plots.demonstration_numbers(results),
+    }
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in drawn.items():
+        written += plots.save(figure, folder / "figures" / name)
+    generated = (
+        "returns-*",
+        "normalized-*",
+        "published-*",
+        "learning-curves-*",
+        "aggregates-*",
+        "demonstration-numbers.*",
+    )
+    for stale in {p for part in ("tables", "figures") for g in generated for p in (folder / part).glob(g)} - set(
+        written
+    ):
+        stale.unlink()
+    (folder / "README.md").write_text(page.compose(results, made, list(drawn)), encoding="utf-8")
+    return written

@@ -1,0 +1,224 @@
+"""A table as a value, and its three faces: terminal (rich), Markdown and LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import rich.box
+import rich.table
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+_SUPERSCRIPTS = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True))
+_LETTERS = "".join(_SUPERSCRIPTS)
+
+
+class Cell(NamedTuple):
+    """One value with what follows it, such as "± 71" or "[0.91, 0.97]", and the text of its footnote."""
+
+    value: str
+    spread: str = ""
+    note: str = ""
+    bold: bool = False
+
+    @property
+    def text(self) -> str:
+        """Value and spread."""
+        return f"{self.value} {self.spread}".rstrip()
+
+
+EMPTY = Cell("–")
+"""Nothing was run."""
+
+
+class Row(NamedTuple):
+    """A line of a table; a quiet one (a published value) stands back behind the line above it."""
+
+    label: str
+    cells: Sequence[Cell]
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in sections, with a rule between sections, and notes below."""
+
+    name: str
+    """File name without suffix."""
+    title: str
+    header: Sequence[str]
+    """First column's heading and one for every cell of a row."""
+    sections: Sequence[Sequence[Row]]
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def cell_notes(self) -> list[str]:
+        """Texts of the cells' footnotes in reading order, each once."""
+        cells = (cell for section in self.sections for row in section for cell in row.cells)
+        return list(dict.fromkeys(cell.note for cell in cells if cell.note))
+
+    def letter(self, cell: Cell) -> str:
+        """The footnote mark of a cell: a, b, ..., aa, ab, ... or nothing."""
+        if not cell.note:
+            return ""
+        tens, ones = divmod(self.cell_notes.index(cell.note), len(_LETTERS))
+        return (_LETTERS[tens - 1] if tens else "") + _LETTERS[ones]
+
+
+def without_repeats(tables: Sequence[Table]) -> list[Table]:
+    """The tables as they read one below the other: a note that an earlier one has is not said again."""
+    told: set[str] = set()
+    shown = []
+    for table in tables:
+        shown.append(replace(table, notes=[note for note in table.notes if note not in told]))
+        told.update(table.notes)
+    return shown
+
+
+def to_rich(table: Table, width: int) -> list[RenderableType]:
+    """The table for a terminal of so many columns, split into several where it is too wide, and its notes."""
+    columns = [_aligned(table, column) for column in range(len(table.header) - 1)]
+    labels = [("  " if row.quiet else "") + row.label for section in table.sections for row in section]
+    gap = 2  # one column of padding, one of the box
+    first = max(map(len, [table.header[0], *labels])) + gap
+    parts: list[list[int]] = [[]]
+    room = width - first + gap  # nothing follows the last column
+    for index, cells in enumerate(columns):
+        need = max(map(len, [table.header[index + 1], *cells])) + gap
+        if parts[-1] and need > room:
+            parts.append([])
+            room = width - first + gap
+        parts[-1].append(index)
+        room -= need
+    title = Text(table.title, style="bold")
+    faces: list[RenderableType] = [_rich_part(table, part, [columns[i] for i in part], labels) for part in parts]
+    notes = [Text(line, style="dim") for line in _note_lines(table)]
+    return [*(Padding(item, (0, 0, 1, 0)) for item in (title, *faces)), *notes]
+
+
+def _rich_part(table: Table, part: list[int], columns: list[list[str]], labels: list[str]) -> rich.table.Table:
+    face = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    face.add_column(table.header[0], no_wrap=True)
+    for index in part:
+        face.add_column(table.header[index + 1], justify="right", no_wrap=True)
+    line = 0
+    for section in table.sections:
+        for row in section:
+            style = "dim italic" if row.quiet else ""
+            cells = [
+                Text(columns[k][line], style="bold green" if row.cells[index].bold else "")
+                for k, index in enumerate(part)
+            ]
+            line += 1
+            face.add_row(Text(labels[line - 1]), *cells, style=style, end_section=row is section[-1])
+    return face
+
+
+def _aligned(table: Table, column: int) -> list[str]:
+    """The texts of one column with spreads and marks padded, so that signs stand below each other."""
+    cells = [row.cells[column] for section in table.sections for row in section]
+    digits = max(len(cell.spread.removeprefix("± ")) for cell in cells)
+    spreads = [f"± {cell.spread[2:]:>{digits}}" if cell.spread.startswith("±") else cell.spread for cell in cells]
+    tails = [
+        (f" {spread}" if spread else "") + _superscript(table.letter(cell))
+        for cell, spread in zip(cells, spreads, strict=True)
+    ]
+    longest = max(map(len, tails))
+    return [f"{cell.value}{tail:<{longest}}" for cell, tail in zip(cells, tails, strict=True)]
+
+
+def _superscript(letters: str) -> str:
+    return "".join(_SUPERSCRIPTS[letter] for letter in letters)
+
+
+def _note_lines(table: Table) -> list[str]:
+    marked = [f"{_superscript(table.letter(Cell('', note=note)))} {note}" for note in table.cell_notes]
+    return [*marked, *table.notes]
+
+
+def to_markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, with its title as heading and its notes as list."""
+
+    def cell(value: Cell, quiet: bool) -> str:
+        text = value.text + _superscript(table.letter(value))
+        return f"**{text}**" if value.bold else f"*{text}*" if quiet and value != EMPTY else text
+
+    lines = [f"### {table.title}", "", _markdown_line(table.header)]
+    lines.append("|:--" + "|--:" * (len(table.header) - 1) + "|")
+    for section in table.sections:
+        for row in section:
+            label = f"*{row.label}*" if row.quiet else row.label
+            lines.append(_markdown_line([label, *(cell(value, row.quiet) for value in row.cells)]))
+    notes = [f"- {line}" for line in _note_lines(table)]
+    return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _markdown_line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def to_latex(table: Table) -> str:
+    """The table for LaTeX with booktabs, ready to be put in with `input`; the notes stand below in small print."""
+
+    def cell(value: Cell) -> str:
+        if value == EMPTY:
+            return "--"
+        body = value.text.replace("±", r"\pm").replace(" [", r"\; [")
+        body = rf"$\mathbf{{{body}}}$" if value.bold else f"${body}$"
+        letter = table.letter(value)
+        return body + (rf"\textsuperscript{{{letter}}}" if letter else "")
+
+    def line(texts: Sequence[str]) -> str:
+        return "  " + " & ".join(texts) + r" \\"
+
+    rules = []
+    for section in table.sections:
+        rules.append(
+            "\n".join(
+                line([(r"\quad \emph{%s}" if row.quiet else "%s") % latex_escape(row.label), *map(cell, row.cells)])
+                for row in section
+            )
+        )
+    marks = [rf"\textsuperscript{{{table.letter(Cell('', note=n))}}} {latex_escape(n)}" for n in table.cell_notes]
+    notes = " \\\\\n    ".join([*marks, *map(latex_escape, table.notes)])
+    return "\n".join(
+        [
+            "% needs \\usepackage{booktabs}",
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{latex_escape(table.title)}}}",
+            rf"  \label{{tab:{table.name}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"  \toprule",
+            line([latex_escape(text) for text in table.header]),
+            r"  \midrule",
+            "\n  \\midrule\n".join(rules),
+            r"  \bottomrule",
+            r"  \end{tabular}",
+            *([rf"  \par\smallskip\parbox{{\linewidth}}{{\footnotesize {notes}}}"] if notes else []),
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+_LATEX = {
+    **{char: "\\" + char for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "–": "--",
+}
+
+
+def latex_escape(text: str) -> str:
+    """Text that LaTeX prints as it stands."""
+    return "".join(_LATEX.get(char, char) for char in text)

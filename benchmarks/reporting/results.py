@@ -1,0 +1,168 @@
+"""What the stored rows say, arranged for tables and plots: who competes, on which tasks, every seed's final score."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.tasks import TASKS
+
+from . import style
+
+_RUN_KEY = ["entry", "task", "demos", "seed"]
+_IDENTITY = ("budget", "dataset_id", "subsample")
+
+
+class Entry(NamedTuple):
+    """One row of a table, one line of a plot: a method, or one setting of it where a folder holds several."""
+
+    name: str
+    """Unique; equals the method's name unless several of its settings are in the folder."""
+    method: str
+    label: str
+
+    @property
+    def contestant(self) -> bool:
+        """Learns from demonstrations and may win."""
+        return self.method not in style.REFERENCES
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sort key: the methods' fixed order, settings of one method by their numbers."""
+        parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", self.name)
+        return *style.order(self.method), *(float(p) if i % 2 else p for i, p in enumerate(parts))
+
+
+@dataclass(frozen=True)
+class Results:
+    """Runs and evaluations of one store, one run per (entry, task, demonstrations, seed).
+
+    `runs` has the columns of the store and also `entry`, `entry_label`, `counted` (completed, with a finite final
+    score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none)
+    and `episodes` (their number). `evaluations` has the store's columns and `entry`.
+    """
+
+    runs: pd.DataFrame
+    evaluations: pd.DataFrame
+    superseded: tuple[str, ...]
+    """Run ids left out because a newer run of the same entry, task, demonstrations and seed is there."""
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
+        """Arrange the frames of a store."""
+        final = evaluations[evaluations["final"]].groupby("run_id")
+        scores = final[["return", "normalized"]].mean(skipna=False).rename(columns={"return": "score"})
+        scores["episodes"] = final.size()
+        runs = runs.merge(scores, how="left", on="run_id")
+        runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
+        runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
+        runs["entry"], runs["entry_label"] = _entries(runs)
+        runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
+        stale = runs.duplicated(_RUN_KEY, keep="last")
+        superseded = tuple(sorted(runs["run_id"][stale]))
+        runs = runs[~stale].reset_index(drop=True)
+        evaluations = evaluations.merge(runs[["run_id", "entry"]], on="run_id")
+        return cls(runs, evaluations, superseded)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in the order of the task table, those it does not know behind, by name."""
+        known = list(TASKS)
+        return sorted(self.runs["task"].unique(), key=lambda t: (known.index(t) if t in known else len(known), t))
+
+    @property
+    def demonstration_numbers(self) -> list[int]:
+        """Numbers of demonstrations that have a table of their own; [0] if no stored run uses any."""
+        return sorted(int(n) for n in self.runs["demos"].unique() if n > 0) or [0]
+
+    def at(self, demos: int) -> pd.DataFrame:
+        """Runs that belong beside each other: those with so many demonstrations and those that use none."""
+        return self.runs[self.runs["demos"].isin([demos, 0])]
+
+    def entries(self, demos: int) -> list[Entry]:
+        """Entries present at a number of demonstrations, in table order."""
+        rows = self.at(demos)[["entry", "method", "entry_label"]].drop_duplicates("entry")
+        return sorted((Entry(*row) for row in rows.itertuples(index=False)), key=lambda entry: entry.order)
+
+    def cell(self, entry: str, task: str, demos: int) -> pd.DataFrame:
+        """Runs of one entry on one task, one per seed, also those that failed."""
+        rows = self.at(demos)
+        return rows[(rows["entry"] == entry) & (rows["task"] == task)]
+
+    def scores(self, entry: str, task: str, demos: int, column: str = "score") -> np.ndarray:
+        """Final scores of the seeds that count, (seeds,) float64."""
+        cell = self.cell(entry, task, demos)
+        return cell.loc[cell["counted"], column].to_numpy(np.float64)
+
+    def environment(self, task: str) -> str:
+        """Gymnasium id of a task."""
+        return str(self.runs.loc[self.runs["task"] == task, "env_id"].iloc[0])
+
+    def title(self, task: str) -> str:
+        """The task's heading: its environment without the version, or its own name where that would be ambiguous."""
+        titles = [family(self.environment(other)) for other in self.tasks]
+        own = family(self.environment(task))
+        return own if titles.count(own) == 1 else task
+
+    def reference(self, task: str, method: str) -> float | None:
+        """Return of `random` or `expert`: mean over stored runs, else the task's own reference, else None."""
+        stored = self.scores(method, task, 0)
+        if len(stored):
+            return float(stored.mean())
+        return shipped_reference(task, method)
+
+
+def family(env_id: str) -> str:
+    """Name of a Gymnasium environment without namespace and version: "Hopper" for "Hopper-v5"."""
+    return env_id.rsplit("/", 1)[-1].rsplit("-v", 1)[0]
+
+
+def shipped_reference(task: str, method: str) -> float | None:
+    """The reference return of `random` or `expert` in the task table; None where it is unknown or not measured."""
+    if task not in TASKS:
+        return None
+    value = float(TASKS[task].random_return if method == "random" else TASKS[task].expert_return)
+    return value if np.isfinite(value) else None
+
+
+def settings(config: str) -> dict[str, str]:
+    """Fields of a config's JSON text as text, nested ones with their names joined by dots."""
+    return dict(_flatten(json.loads(config), ""))
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Entry names and labels: runs that differ in a setting within one cell of the table must not be averaged."""
+    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).to_dict("records")
+    identities = [{**settings(config), **rest} for config, rest in zip(runs["config"], shared, strict=True)]
+    varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
+    for cell in runs.groupby(["method", "task", "demos"]).indices.values():
+        names = varying[runs["method"].iloc[cell[0]]]
+        for name in dict.fromkeys(name for row in cell for name in identities[row]):
+            if name not in names and len({identities[row].get(name) for row in cell}) > 1:
+                names.append(name)
+    suffix = pd.Series(
+        [
+            ", ".join(f"{name}={identity[name]}" for name in varying[method] if name in identity)
+            for method, identity in zip(runs["method"], identities, strict=True)
+        ],
+        index=runs.index,
+        dtype="str",
+    )
+    plain = suffix == ""
+    entries = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
+    labels = runs["label"].where(plain, runs["label"] + " (" + suffix + ")")
+    return entries, labels

@@ -1,0 +1,114 @@
+"""How methods look and in which order they stand, the same in every table and figure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import seaborn
+
+# Okabe and Ito's palette, safe for colour-blind readers; its yellow is left out, too faint for a line on white
+_BLACK, _ORANGE, _SKY, _GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+_BLUE, _VERMILLION, _PURPLE, _GREY = "#0072B2", "#D55E00", "#CC79A7", "#767676"
+
+Dash = tuple[float, ...]
+_SOLID: Dash = ()
+_DASHED: Dash = (5, 2)
+_DOTTED: Dash = (1, 1.5)
+_DASH_DOT: Dash = (6, 1.5, 1.5, 1.5)
+_LONG: Dash = (9, 2)
+_DASH_DOT_DOT: Dash = (6, 1.5, 1.5, 1.5, 1.5, 1.5)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and dash of one method; dash and marker alone tell methods apart in grey."""
+
+    color: str
+    marker: str
+    dash: Dash = _SOLID
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of matplotlib's `plot` for a line."""
+        return {"color": self.color, "linestyle": (0, self.dash) if self.dash else "-"}
+
+
+_LOOKS = {
+    "random": Look(_GREY, ".", _DOTTED),
+    "bc": Look(_GREEN, "s", _LONG),
+    "red": Look(_PURPLE, "v", _DASH_DOT_DOT),
+    "gail": Look(_ORANGE, "^", _DASH_DOT),
+    "valuedice": Look(_SKY, "D", _DOTTED),
+    "ndi-made": Look(_BLUE, "P", _DASHED),
+    "ndi-ebm": Look(_VERMILLION, "o", _SOLID),
+    "sac": Look(_GREY, "X", _SOLID),
+    "expert": Look(_BLACK, "*", _DASHED),
+}
+# dark hues beside the palette: a guest's method is never taken for one of the house
+_SPARE = [
+    Look(color, marker, dash)
+    for (dash, marker), color in product(
+        [(_DASH_DOT_DOT, "<"), (_LONG, ">"), (_DASHED, "h"), (_DASH_DOT, "p"), (_SOLID, "d"), (_DOTTED, "H")],
+        ["#6A3D9A", "#8C510A", "#01665E", "#AA336A", "#6B6B00", "#1B2A6B"],
+    )
+]
+
+_FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm")
+_LAST = ("sac", "expert")
+
+REFERENCES = frozenset({"random", "expert", "sac"})
+"""Methods that see the true reward, the expert's policy or nothing at all: never contestants, never in bold."""
+
+NOTES = {
+    "gail": "GAIL (off-policy): GAIL's discriminator as the reward of the SAC learner that all methods share, in place "
+    "of the on-policy TRPO learner of the original",
+    "sac": "SAC (true reward): the shared learner trained on the task's own reward, an oracle and not a contestant",
+}
+"""What a reader must know of a method's label, printed under every table that shows it."""
+
+
+def order(method: str) -> tuple[int, str]:
+    """Sort key: the paper's order, methods that it does not have, the oracles."""
+    if method in _FIRST:
+        return _FIRST.index(method), method
+    return (100 + _LAST.index(method), method) if method in _LAST else (50, method)
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """The look of each name; a name without one of its own gets a spare one by its checksum, distinct in this call."""
+    names = sorted(set(names))
+    taken = {name: _LOOKS[name] for name in names if name in _LOOKS}
+    for name in names:
+        if name not in taken:
+            start = zlib.crc32(name.encode()) % len(_SPARE)
+            spares = _SPARE[start:] + _SPARE[:start]
+            taken[name] = next((look for look in spares if look not in taken.values()), spares[0])
+    return taken
+
+
+def theme() -> Any:
+    """Settings for `matplotlib.rc_context`, a dictionary: seaborn's look for a paper, reproducible ids in SVG files."""
+    return {
+        **seaborn.axes_style("ticks"),
+        **seaborn.plotting_context("paper"),
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.titleweight": "bold",
+        "axes.titlesize": 9.5,
+        "axes.labelsize": 8.5,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "axes.linewidth": 0.8,
+        "grid.color": "#E4E4E4",
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.5,
+        "lines.markersize": 4.5,
+        "legend.frameon": False,
+        "savefig.dpi": 200,
+        "svg.hashsalt": "ndi-bench",
+    }

@@ -1,0 +1,113 @@
+import colorsys
+import struct
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from benchmarks.reporting import plots, style
+from benchmarks.reporting.results import Results
+
+RETURNS = {("bc", "hopper"): 300, ("gail", "hopper"): 700, ("sac", "hopper"): 950, ("gail", "ant"): 400}
+
+
+def arranged(store):
+    return Results.of(store.runs(), store.evaluations())
+
+
+def lines(axes):
+    return {line.get_label(): line for line in axes.lines}
+
+
+def test_learning_curves_draw_the_mean_and_the_span_of_the_seeds(fill):
+    figure = plots.learning_curves(arranged(fill(RETURNS, seeds=3)), 1)
+    hopper, ant = figure.axes
+    assert (hopper.get_title(), ant.get_title()) == ("Hopper", "Ant")
+    curve = lines(hopper)["GAIL (off-policy)"]
+    assert curve.get_xdata().tolist() == [0.0, 0.5, 1.0]
+    assert curve.get_ydata() == pytest.approx([0.0, 350.0, 700.0])
+    bands = [band.get_paths()[0].vertices[:, 1] for band in hopper.collections]
+    assert any(b.max() == pytest.approx(800) and b[b > 590].min() == pytest.approx(600) for b in bands)
+    assert "Environment steps (thousands)" in hopper.get_xlabel()
+    assert "Return" in hopper.get_ylabel()
+    assert figure.legends[0].get_title().get_text() == "Line: mean over 3 seeds, band: lowest to highest seed"
+
+
+def test_offline_methods_and_references_are_horizontal(fill):
+    hopper, ant = plots.learning_curves(arranged(fill(RETURNS)), 1).axes
+    assert lines(hopper)["BC"].get_ydata().tolist() == [300.0, 300.0]
+    assert lines(hopper)["BC"].get_xdata().tolist() == [0.0, 1.0]
+    assert lines(hopper)["Expert"].get_ydata()[0] == 1000.0
+    assert lines(hopper)["Random"].get_ydata()[0] == 20.0
+    assert not {"Expert", "Random", "BC"} & set(lines(ant)), "no reference is known there, and BC was not run"
+
+
+def test_failed_runs_are_not_drawn(fill, a_run):
+    store = fill({("bc", "hopper"): 300, ("gail", "hopper"): 700})
+    store.write(*a_run("gail", seed=1, finals=(1e9,), status="diverged"), replace=True)
+    (hopper,) = plots.learning_curves(arranged(store), 1).axes
+    assert lines(hopper)["GAIL (off-policy)"].get_ydata()[-1] == pytest.approx(650.0)
+
+
+def test_aggregates_are_sorted_and_leave_out_the_incomparable(fill):
+    returns = {(m, t): r for m, r in (("bc", 300), ("ndi-ebm", 800), ("sac", 900)) for t in ("hopper", "ant")}
+    figure = plots.aggregates(arranged(fill({**returns, ("gail", "ant"): 990})), 1)
+    dots, profiles = figure.axes
+    assert [label.get_text() for label in dots.get_yticklabels()] == ["BC", "NDI+EBM", "SAC (true reward)"]
+    points = [line.get_xdata()[0] for line in dots.lines if len(line.get_xdata()) == 1]
+    assert points == pytest.approx([0.3, 0.8, 0.9])
+    profile = lines(profiles)["NDI+EBM"]
+    assert np.interp(0.8, profile.get_xdata(), profile.get_ydata()) == pytest.approx(0.5, abs=0.01)
+    assert "not on every task: GAIL (off-policy)" in figure.get_supxlabel()
+
+
+def test_demonstration_numbers_need_two(fill):
+    store = fill({("bc", "hopper"): 300, ("sac", "hopper"): 900})
+    assert plots.demonstration_numbers(arranged(store)) is None
+    fill({("bc", "hopper"): 600}, demos=4)
+    (hopper,) = plots.demonstration_numbers(arranged(store)).axes
+    assert lines(hopper)["BC"].get_xdata().tolist() == [1, 4]
+    assert lines(hopper)["BC"].get_ydata() == pytest.approx([300, 600])
+    assert "SAC (true reward)" not in lines(hopper)
+
+
+def test_nothing_to_draw_gives_no_figure(fill, a_run):
+    store = fill({})
+    store.write(a_run("gail", status="failed")[0], [])
+    results = arranged(store)
+    assert plots.learning_curves(results, 1) is plots.aggregates(results, 1) is None
+
+
+def test_saved_files_are_repeatable_sharp_and_leave_pyplot_alone(fill, tmp_path):
+    results = arranged(fill(RETURNS))
+    before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
+    for name in ("one", "two"):
+        plots.save(plots.learning_curves(results, 1), tmp_path / name)
+    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.get_backend() == backend
+    assert pyplot.get_fignums() == []
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+    png = (tmp_path / "one.png").read_bytes()
+    density = struct.unpack(">I", png[png.index(b"pHYs") + 4 :][:4])[0] * 0.0254
+    assert density >= 150
+    assert b"<dc:date>" not in (tmp_path / "one.svg").read_bytes()
+
+
+def test_a_method_looks_the_same_in_any_company():
+    alone, crowded = style.looks(["my-method"]), style.looks(["bc", "gail", "my-method", "ndi-ebm"])
+    assert alone["my-method"] == crowded["my-method"]
+    assert crowded["ndi-ebm"] == style.looks(["ndi-ebm"])["ndi-ebm"]
+
+
+def test_every_method_has_its_own_look_also_in_grey():
+    house = ["random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm", "sac", "expert"]
+    looks = style.looks([*house, *(f"guest-{i}" for i in range(12))])
+    assert len(set(looks.values())) == len(looks)
+    contestants = [looks[name] for name in house[1:7]]
+    assert len({look.dash for look in contestants}) == len({look.marker for look in contestants}) == 6
+    assert len({look.color for look in contestants}) == 6
+    for look in looks.values():
+        red, green, blue = matplotlib.colors.to_rgb(look.color)
+        assert colorsys.rgb_to_hls(red, green, blue)[1] < 0.7, "too faint on white"
