@@ -90,7 +90,7 @@ def test_score_matching_recovers_the_score_of_a_gaussian_in_ten_dimensions(point
     points = variance.sqrt() * torch.randn(1, 2000, 10, generator=generator)
     exact = -points / variance
     error = (ebm.score(points).detach() - exact).square().sum() / exact.square().sum()
-    assert error < 0.05**2 * 4  # 5 % in most of the mass; single points at the rim may be worse
+    assert error < 0.1**2
     assert ebm.on_demonstrations(as_replay(x, 8)).mean().abs() < 1e-3  # anchored
 
 

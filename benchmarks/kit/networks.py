@@ -96,8 +96,7 @@ class TanhGaussianPolicy(nn.Module):
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (L, B, A) of the pre-tanh Gaussian at standardised states (L, B, d)."""
         mean, raw = self.network(states).chunk(2, dim=-1)
-        low, high = LOG_STD_RANGE
-        return mean, low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
+        return mean, rescaled_log_std(raw)
 
     def sample(self, states: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Reparameterised actions (L, B, A) and their log densities (L, B), from standard normal noise (L, B, A)."""
@@ -124,6 +123,12 @@ def orthogonal(network: MLP, streams: Streams) -> None:
         for weight, generator in zip(layer.weight, streams.generators, strict=True):
             nn.init.orthogonal_(weight, generator=generator)
         layer.bias.zero_()
+
+
+def rescaled_log_std(raw: Tensor) -> Tensor:
+    """Log standard deviations of the same shape inside `LOG_STD_RANGE`, smoothly, from a network's raw outputs."""
+    low, high = LOG_STD_RANGE
+    return low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
 
 
 def tanh_gaussian_log_density(latent: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:

@@ -1,0 +1,83 @@
+"""The instrument: the same evaluation episodes for every policy of every method."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from .environment import ActionScale, check_finite, make, spaces
+from .kit.contract import Policy
+from .tasks import Task
+
+FIRST_SEED = 1_000_000
+"""Reset seed of the first evaluation episode; training episodes have seeds from 2^31 on."""
+
+
+class Evaluator:
+    """Plays a policy's deterministic action on a fixed set of episodes.
+
+    The environments are opened at the first evaluation and kept. They belong to the evaluator alone, and every
+    episode starts from its own seed, so that evaluating touches neither training nor the next evaluation.
+
+    Args:
+        task: the task.
+        episodes: evaluation episodes per lane.
+    """
+
+    def __init__(self, task: Task, episodes: int = 10) -> None:
+        self.task = task
+        self.seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + episodes))
+        self._environments = [make(task)]
+        self._scale = ActionScale.of(spaces(self._environments[0])[1])
+
+    def _environment(self, lane: int, episode: int) -> gym.Env[np.ndarray, np.ndarray]:
+        return self._environments[lane * len(self.seeds) + episode]
+
+    def evaluate(self, policy: Policy, lanes: int, device: torch.device | str) -> tuple[np.ndarray, np.ndarray]:
+        """Play every lane of the policy on all evaluation episodes.
+
+        All episodes advance together, with one call of the policy per time step. The call always has the same shape:
+        episodes that are over keep their last observation and their action is not used, so that what a lane gets does
+        not depend on how long the others last.
+
+        Args:
+            policy: its `act` is called with observations (L, E, d), float32, on the device.
+            lanes: L.
+            device: where the policy computes.
+
+        Returns:
+            Undiscounted returns (L, E) float64 and lengths in steps (L, E) int64.
+
+        Raises:
+            FloatingPointError: an action of an unfinished episode is not finite.
+        """
+        shape = (lanes, len(self.seeds))
+        while len(self._environments) < lanes * len(self.seeds):
+            self._environments.append(make(self.task))
+        size = spaces(self._environments[0])[0].shape[0]
+        observations = np.empty((*shape, size), dtype=np.float32)
+        for lane, episode in np.ndindex(shape):
+            observations[lane, episode], _ = self._environment(lane, episode).reset(seed=self.seeds[episode])
+        returns, lengths, running = np.zeros(shape), np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool)
+        device = torch.device(device)
+        forked = [device] if device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices=forked):
+            while running.any():
+                actions = policy.act(torch.tensor(observations, device=device)).cpu().numpy()
+                check_finite(np.where(running[..., None], actions, 0))
+                executed = self._scale.to_environment(np.clip(actions.astype(np.float32), -1, 1))
+                for lane, episode in np.argwhere(running):
+                    observation, reward, terminated, truncated, _ = self._environment(lane, episode).step(
+                        executed[lane, episode]
+                    )
+                    observations[lane, episode] = observation
+                    returns[lane, episode] += float(reward)
+                    lengths[lane, episode] += 1
+                    running[lane, episode] = not (terminated or truncated)
+        return returns, lengths
+
+    def close(self) -> None:
+        """Close all environments."""
+        for environment in self._environments:
+            environment.close()

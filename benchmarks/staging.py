@@ -1,0 +1,54 @@
+"""Folders that appear whole or not at all: made in a hidden place under a lock, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+LOCK = ".ndi-bench.lock"
+"""Held by whoever makes a folder; one lock for all folders under a root."""
+PARTIAL = ".ndi-bench.partial"
+"""Where it is made; Minari overlooks hidden folders."""
+
+
+@contextmanager
+def staged(root: Path, name: str) -> Iterator[Path | None]:
+    """Lend a hidden folder in which to make `name`, and rename that to `root/name` if all went well.
+
+    The lock allows one hidden folder at a time, so one that is found was left by a killed process and is removed.
+    What else was made in the hidden folder goes with it, except small files beside the parents of `name` (Minari's
+    descriptions of namespaces), which are kept if there are none yet.
+
+    Args:
+        root: existing folder.
+        name: relative path of the folder to make.
+
+    Yields:
+        The hidden folder; or None if another process made `root/name` meanwhile, and there is nothing to do.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+    target, partial = root / name, root / PARTIAL
+    with filelock.FileLock(root / LOCK):
+        if target.exists():
+            yield None
+            return
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir()
+        try:
+            yield partial
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for parent in Path(name).parents:
+                for file in (partial / parent).iterdir():
+                    if file.is_file() and parent != Path() and not (root / parent / file.name).exists():
+                        os.replace(file, root / parent / file.name)
+            os.rename(partial / name, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""The task table: environment, demonstrations, budget and measured reference returns of every task. Data, frozen.
+
+A task of one's own is a `Task` object of one's own; nothing here needs to be edited. The reference returns of the
+suite's tasks are measured, not quoted (`benchmarks.experts.measure`), and shipped in `references.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+REFERENCES = Path(__file__).with_name("references.json")
+"""Measured returns of the random and the expert policy, per task, with standard errors and versions."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task as the suite knows it."""
+
+    name: str
+    """Registry name: lower case, words joined by hyphens; used in run ids and on the command line."""
+    env_id: str
+    """Gymnasium id; the environment needs flat Box spaces, bounded actions and a time limit."""
+    hub_dataset: str | None = None
+    """Id of the official Minari dataset, for `--dataset hub`."""
+    embedded_dataset: str | None = None
+    """Id under which the dataset of the shipped expert is built, for `--dataset embedded`."""
+    budget: int = 150_000
+    """Default number of environment steps per run."""
+    tags: tuple[str, ...] = ()
+    """Groups that profiles select by: "paper" (the paper's five tasks), "quick" (learnt within minutes)."""
+    random_return: float = math.nan
+    """Mean undiscounted return of uniformly random actions; NaN if not measured."""
+    expert_return: float = math.nan
+    """Mean undiscounted return of the expert as it collects demonstrations (stochastic); NaN if not measured."""
+
+    def normalize(self, returns: ArrayLike) -> np.ndarray:
+        """Scores of the same shape as `returns`: 0 is random, 1 is the expert; NaN while a reference is unknown."""
+        return (np.asarray(returns, dtype=np.float64) - self.random_return) / (self.expert_return - self.random_return)
+
+
+def read_references(path: Path = REFERENCES) -> dict[str, dict[str, Any]]:
+    """What `benchmarks.experts.measure` stored, by task name; empty if nothing was measured yet."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+_REFERENCES = read_references()
+
+
+def _mujoco(name: str, robot: str, tag: str, budget: int) -> Task:
+    def mean(policy: str) -> float:
+        measured = _REFERENCES.get(name, {}).get(policy)
+        return measured["mean"] if measured else math.nan
+
+    return Task(
+        name=name,
+        env_id=f"{robot}-v5",
+        hub_dataset=f"mujoco/{robot.lower()}/expert-v0",
+        embedded_dataset=f"ndi/{name}/expert-v0",
+        budget=budget,
+        tags=(tag,),
+        random_return=mean("random"),
+        expert_return=mean("expert"),
+    )
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        task.name: task
+        for task in (
+            _mujoco("hopper", "Hopper", "paper", 150_000),
+            _mujoco("halfcheetah", "HalfCheetah", "paper", 150_000),
+            _mujoco("walker2d", "Walker2d", "paper", 150_000),
+            _mujoco("ant", "Ant", "paper", 150_000),
+            _mujoco("humanoid", "Humanoid", "paper", 300_000),
+            _mujoco("inverted-pendulum", "InvertedPendulum", "quick", 10_000),
+            _mujoco("inverted-double-pendulum", "InvertedDoublePendulum", "quick", 10_000),
+        )
+    }
+)
+"""The suite's tasks by name: the paper's five, then the cheap ones."""

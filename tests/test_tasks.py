@@ -1,0 +1,60 @@
+import json
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from benchmarks.tasks import REFERENCES, TASKS, Task, read_references
+
+PAPER = ["hopper", "halfcheetah", "walker2d", "ant", "humanoid"]
+
+
+def test_the_papers_five_tasks_come_first_and_every_environment_exists():
+    assert [name for name, task in TASKS.items() if "paper" in task.tags] == PAPER == list(TASKS)[:5]
+    for name, task in TASKS.items():
+        assert task.name == name
+        assert gym.spec(task.env_id).max_episode_steps == 1000
+        assert task.embedded_dataset == f"ndi/{name}/expert-v0"
+    assert TASKS["inverted-double-pendulum"].hub_dataset == "mujoco/inverteddoublependulum/expert-v0"
+
+
+def test_the_table_cannot_be_changed():
+    with pytest.raises(TypeError):
+        TASKS["mine"] = TASKS["hopper"]
+    with pytest.raises(AttributeError):
+        TASKS["hopper"].budget = 1
+
+
+def test_scores_are_0_for_random_and_1_for_the_expert():
+    task = Task("mine", "Mine-v0", random_return=-100.0, expert_return=300.0)
+    np.testing.assert_allclose(task.normalize([[-100.0, 300.0], [100.0, 500.0]]), [[0, 1], [0.5, 1.5]])
+
+
+def test_scores_are_nan_while_a_reference_is_unknown():
+    assert np.isnan(Task("mine", "Mine-v0", random_return=0.0).normalize([1.0, 2.0])).all()
+
+
+def test_references_of_all_tasks_are_measured_and_experts_beat_random_by_far():
+    references = read_references()
+    assert list(references) == list(TASKS)
+    for name, entry in references.items():
+        assert TASKS[name].random_return == entry["random"]["mean"]
+        assert entry["random"]["episodes"] == 100
+        if entry["expert"] is not None:
+            assert TASKS[name].expert_return == entry["expert"]["mean"]
+            gap = entry["expert"]["mean"] - entry["random"]["mean"]
+            assert gap > 20 * (entry["random"]["standard_error"] + entry["expert"]["standard_error"])
+
+
+def test_references_are_strict_json():
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(REFERENCES.read_text(), parse_constant=refuse)
+
+
+def test_the_table_is_light_to_import():
+    code = "import sys, benchmarks.tasks; print([m for m in ('torch', 'gymnasium', 'minari') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
