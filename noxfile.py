@@ -57,10 +57,26 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time the hot paths with pytest-benchmark; arguments go to pytest, such as `--benchmark-autosave`."""
+    install(session, "dev")
+    session.run("pytest", "benchmarks/perf", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """Train every method on tiny tasks with fixed seeds and hold it to its threshold."""
+    install(session, "dev")
+    session.run("pytest", "-m", "learning", "--durations=0", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write `constraints.txt` anew from an environment made without pins; run the tests before committing it."""
     session.install("-e", ".[dev,wandb,hub,slurm]", "torch==2.13.0", "mujoco==4.0.0")
     frozen = session.run("pip", "freeze", "--exclude-editable", silent=True) or ""
     lines = sorted(line.split("+cpu")[0] for line in frozen.splitlines() if "==" in line and not line.startswith("-e"))
     with open("constraints.txt", "w") as file:
-        file.write("# Made by `nox -s lock`: the versions that CI and every nox session use.\n" + "\n".join(lines) + "\n")
+        file.write(
+            "# Made by `nox -s lock`: the versions that CI and every nox session use.\n" + "\n".join(lines) + "\n"
+        )

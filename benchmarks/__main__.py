@@ -1,0 +1,360 @@
+"""The command line, `ndi-bench` or `python -m benchmarks`: verbs and their options, no logic.
+
+Whatever is slow to import (torch, MuJoCo, Minari, pandas) is imported by the verbs that need it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from .data_commands import demos_app, references
+from .kit.errors import UserError
+from .terminal import console, show_own_warnings, table
+
+if TYPE_CHECKING:
+    from .grid import Cell
+    from .profiles import Profile
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmark and reproducibility suite for imitation with neural density models (NDI, arXiv 2010.09808). "
+    "`ndi-bench run` trains and evaluates; `ndi-bench report` shows what is stored.",
+)
+app.add_typer(demos_app, name="demos")
+app.command()(references)
+
+CUSTOM = "custom"
+"""Name of the profile of runs that are put together on the command line."""
+
+GRID, HOW, OUT = "What to run (changes of the profile)", "How to run it", "Results"
+
+
+@app.command()
+def run(
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a profile or path of a .toml file; see `ndi-bench profiles`. Default: quick, or none of them "
+            "if --tasks and --methods are given."
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks or tags, by commas: hopper,ant or paper or my_module:TASK.", rich_help_panel=GRID),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods, by commas: bc,ndi-made or my_module:METHOD.", rich_help_panel=GRID)
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, such as 0-4,7.", rich_help_panel=GRID)] = None,
+    demos: Annotated[
+        str | None, typer.Option(help="Numbers of demonstrated trajectories, such as 1,5.", rich_help_panel=GRID)
+    ] = None,
+    subsample: Annotated[
+        int | None, typer.Option(help="Keep every k-th demonstrated transition.", rich_help_panel=GRID)
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help='"embedded", "hub", or the id of a local Minari dataset.', rich_help_panel=GRID),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Environment steps per run.", rich_help_panel=GRID)] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Evaluations per run, evenly spaced.", rich_help_panel=GRID)
+    ] = None,
+    eval_episodes: Annotated[int | None, typer.Option(help="Episodes per evaluation.", rich_help_panel=GRID)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Change a setting: METHOD.FIELD=VALUE, such as ndi-made.sac.batch_size=256; repeatable. "
+            "`ndi-bench methods NAME` lists the fields.",
+            rich_help_panel=GRID,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder. Default: results/PROFILE.", rich_help_panel=OUT)
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Build the report at the end.", rich_help_panel=OUT)] = True,
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Mirror finished runs to Weights & Biases.", rich_help_panel=OUT)
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.", rich_help_panel=HOW)] = "cpu",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Processes at a time; 0 runs in this process. Default: one per core.", rich_help_panel=HOW
+        ),
+    ] = None,
+    lanes: Annotated[
+        int | None, typer.Option(min=1, help="Most seeds that train together in a process.", rich_help_panel=HOW)
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that one process may take.", rich_help_panel=HOW)
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(min=0, help="Minutes between checkpoints.", rich_help_panel=HOW)
+    ] = 5.0,
+    retry: Annotated[
+        str | None,
+        typer.Option(help="Run stored runs again that ended so: failed,diverged,timeout.", rich_help_panel=HOW),
+    ] = None,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Run everything again, also what is stored.", rich_help_panel=HOW)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and what they would cost, and stop.", rich_help_panel=HOW)
+    ] = False,
+) -> None:
+    """Train and evaluate methods, store their runs, and show the report.
+
+    What is stored already is skipped, and an interrupted command goes on where it stopped when it is given again.
+    Exit code: 0 if all runs are completed, 1 if some failed, 2 for a mistake in the command, 130 if interrupted.
+
+    Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
+    """
+    from . import datasets, grid
+    from .store import Store
+
+    chosen = _profile(
+        profile,
+        tasks=tasks,
+        methods=methods,
+        seeds=seeds,
+        demos=demos,
+        subsample=subsample,
+        dataset=dataset,
+        steps=steps,
+        evaluations=evaluations,
+        eval_episodes=eval_episodes,
+    )
+    chosen = _with_settings(chosen, set_ or [])
+    folder = out or Path("results") / chosen.name
+    again = _names(retry, grid.RETRIABLE, "--retry")
+    find_hash = datasets.expected_hash if dry_run else lambda task, choice: datasets.prepare(task, choice).content_hash
+    runs = grid.expand(chosen, find_hash)
+    for change in set_ or []:
+        if change.partition(".")[0] not in {run.method for run in runs}:
+            raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
+    remaining, kept = grid.pending(runs, Store(folder), again, rerun)
+    cells = grid.cells(remaining, lanes)
+
+    from . import pool
+
+    workers = pool.cores() if workers is None else workers
+    if dry_run:
+        _show_cells(cells)
+    stored = "".join(f", {number} {status} in {folder} already" for status, number in kept.items())
+    console.print(f"{len(remaining)} runs in {len(cells)} processes to make{stored}", highlight=False)
+    if cells:
+        console.print(_estimate(cells, workers), highlight=False)
+    if set(kept) & set(grid.RETRIABLE):
+        unfinished = ",".join(status for status in grid.RETRIABLE if status in kept)
+        console.print(f"To run those without a result again, add --retry {unfinished}", highlight=False)
+    if dry_run:
+        return
+
+    mirrored = wandb and _can_mirror()
+    settings = pool.Settings(folder, _device(device), timeout, checkpoint_minutes, mirrored)
+    try:
+        outcome = pool.run_cells(cells, settings, workers, console)
+    except KeyboardInterrupt:
+        outcome = pool.Outcome(interrupted=True)
+    if outcome.interrupted:
+        command = shlex.join(["ndi-bench", *sys.argv[1:]])
+        console.print(f"Interrupted. What is finished is stored; go on with:\n  {escape(command)}", soft_wrap=True)
+        raise typer.Exit(130)
+    if report:
+        from . import reporting
+
+        reporting.build(folder, console)
+    if outcome.failed or set(kept) & set(grid.RETRIABLE):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Option("--out", "--from", help="Results folder.")] = Path("results/quick"),
+) -> None:
+    """Print the tables of a results folder and write tables and figures into it, from the stored rows alone."""
+    from . import reporting
+
+    reporting.build(folder, console)
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks, with their budgets and reference returns."""
+    from . import registry
+
+    shown = table("Task", "Environment", "Steps", "Tags", "Random", "Expert", "Hub dataset")
+    for name, task in registry.tasks().items():
+        if isinstance(task, UserError):
+            shown.add_row(name, f"[red]{escape(str(task))}[/red]")
+            continue
+        returns = [f"{value:,.0f}" if value == value else "-" for value in (task.random_return, task.expert_return)]
+        hub = task.hub_dataset or "-"
+        shown.add_row(name, task.env_id, f"{task.budget:,}", ", ".join(task.tags), *returns, hub)
+    console.print(shown)
+
+
+@app.command()
+def methods(name: Annotated[str | None, typer.Argument(help="One method, to see its settings.")] = None) -> None:
+    """List the methods; or show one method's settings with their values and what they mean."""
+    from . import registry
+
+    if name is not None:
+        _show_method(name)
+        return
+    shown = table("Method", "Label", "Uses", "Summary")
+    for known, method in registry.methods().items():
+        if isinstance(method, UserError):
+            shown.add_row(known, "", "", f"[red]{escape(str(method))}[/red]")
+            continue
+        uses = ["demonstrations"] * method.demonstrations + ["environment"] * method.online
+        uses += ["true reward or expert"] * method.privileged
+        shown.add_row(known, method.label, ", ".join(uses) or "nothing", escape(method.summary))
+    console.print(shown)
+
+
+@app.command()
+def profiles(name: Annotated[str | None, typer.Argument(help="One profile, to see all of it.")] = None) -> None:
+    """List the profiles; or show all fields of one, with their defaults filled in."""
+    from .profiles import load, names
+
+    if name is not None:
+        shown = table("Field", "Value")
+        for field, value in load(name).model_dump().items():
+            shown.add_row(field, escape("the task's own" if value is None else str(value)))
+        console.print(shown)
+        return
+    shown = table("Profile", "Tasks", "Methods", "Seeds", "Demos", "Description")
+    for known in names():
+        chosen = load(known)
+        lists = [", ".join(map(str, values)) for values in (chosen.tasks, chosen.methods, chosen.seeds, chosen.demos)]
+        shown.add_row(known, *lists, escape(chosen.description))
+    console.print(shown)
+
+
+def main() -> None:
+    """Entry point: mistakes of the user become one line and exit code 2."""
+    show_own_warnings()
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+# --- pieces of the verbs ----------------------------------------------------------------------------------------------
+
+
+def _profile(name: str | None, **changes: Any) -> Profile:
+    """The profile of the command line: a named one with changes, or one put together from nothing."""
+    from .profiles import Profile, load
+
+    if name is None and (changes["methods"] or changes["tasks"]):
+        for needed in ("methods", "tasks"):
+            if not changes[needed]:
+                raise UserError(f"--{needed} is missing; give it, or begin from a profile with --profile NAME")
+        neutral = Profile(name=CUSTOM, tasks=("-",), methods=("-",), seeds=(0,))
+        return neutral.changed(**changes)
+    return load(name or "quick").changed(**changes)
+
+
+def _with_settings(profile: Profile, changes: list[str]) -> Profile:
+    """The profile with METHOD.FIELD=VALUE added to its overrides; values are read as TOML, else as plain text."""
+    overrides = {method: dict(fields) for method, fields in profile.overrides.items()}
+    for change in changes:
+        name, equals, text = change.partition("=")
+        method, dot, field = name.strip().partition(".")
+        if not equals or not dot:
+            raise UserError(f"--set {change}: it must be METHOD.FIELD=VALUE, such as bc.fit.steps=1000")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        overrides.setdefault(method, {})[field] = value
+    return profile.changed(overrides=overrides or None)
+
+
+def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
+    from .registry import near_miss
+
+    chosen = [part.strip() for part in (text or "").split(",") if part.strip()]
+    for name in chosen:
+        if name not in known:
+            raise UserError(f"{option} {name}: {near_miss(name, known)}")
+    return chosen
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
+        raise UserError(f"--device {name}: it must be cpu, cuda or auto")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
+    return name
+
+
+def _can_mirror() -> bool:
+    from . import tracking
+
+    reason = tracking.missing()
+    if reason is not None:
+        console.print(f"[yellow]warning: {escape(reason)}[/yellow]", highlight=False)
+    return reason is None
+
+
+def _estimate(cells: list[Cell], workers: int) -> str:
+    from .display import duration
+    from .grid import makespan
+
+    seconds = [cell.seconds for cell in cells]
+    wall = duration(makespan(seconds, workers))
+    return f"about {duration(sum(seconds))} of one core, {wall} on {max(workers, 1)} worker{'s' * (workers > 1)}"
+
+
+def _show_cells(cells: list[Cell]) -> None:
+    """Print every process with its cost, and every run."""
+    from .display import duration
+
+    shown = table("Process", "Seeds", "Steps", "About")
+    for cell in cells:
+        steps = f"{cell.first.budget:,}" if cell.first.budget else "offline"
+        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds))
+    console.print(shown)
+    for cell in cells:
+        for run in cell.runs:
+            console.print(run.run_id, highlight=False, soft_wrap=True)
+
+
+def _show_method(name: str) -> None:
+    from .configuration import describe
+    from .registry import find_method
+
+    method = find_method(name)
+    console.print(f"[bold]{method.label}[/bold]: {escape(method.summary)}\n{escape(method.source)}", highlight=False)
+    shown = table("Setting", "Type", "Value", "Meaning")
+    for setting in describe(method.config):
+        swept = " Lanes of one process may differ in it." if setting.name in method.swept else ""
+        shown.add_row(
+            setting.name, escape(setting.type), escape(str(setting.value)), escape(setting.description) + swept
+        )
+    console.print(shown if shown.row_count else "It has no settings.")
+    for task, changes in method.per_task.items():
+        console.print(f"on {task}: {', '.join(f'{field} = {value}' for field, value in changes.items())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Configs of methods: frozen dataclasses, changed by dotted names with checked types, hashed, and described.
+
+A config is a frozen dataclass whose fields are numbers, strings, bools, tuples, None or further frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import json
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from .kit.errors import UserError
+from .registry import near_miss
+
+Config = TypeVar("Config")
+
+
+class Setting(NamedTuple):
+    """One field of a config."""
+
+    name: str
+    """Dotted name, as in overrides."""
+    type: str
+    """Its type as it is written in Python."""
+    value: Any
+    """Its value."""
+    description: str
+    """The docstring under the field, in one line; empty if it has none."""
+
+
+def configure(config: Config, overrides: Mapping[str, Any], owner: str = "config") -> Config:
+    """A config with some fields changed.
+
+    Args:
+        config: a frozen dataclass instance, possibly nested.
+        overrides: dotted field name -> new value, such as {"sac.batch_size": 128}. Lists count as tuples, whole numbers
+            as floats, and the text "none" as None where None is allowed; nothing else is converted.
+        owner: whose config it is, for messages.
+
+    Raises:
+        UserError: a field is unknown, or a value has the wrong type.
+    """
+    for name, value in overrides.items():
+        config = _replaced(config, name.split("."), value, owner, name)
+    return config
+
+
+def assign(config: Config, name: str, value: Any) -> Config:
+    """A config with the field of a dotted name replaced as it is, unchecked; the name must exist."""
+    field, _, rest = name.partition(".")
+    new = assign(getattr(config, field), rest, value) if rest else value
+    return dataclasses.replace(config, **{field: new})  # type: ignore[type-var]
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """Dotted field name -> value of every field that is not itself a config."""
+    return {setting.name: setting.value for setting in describe(config)}
+
+
+def describe(config: Any) -> list[Setting]:
+    """All fields of a config, nested ones with dotted names, with their types, values and docstrings."""
+    return list(_describe(config, ""))
+
+
+def as_json(config: Any) -> str:
+    """The canonical JSON text of a config: sorted keys, no spaces, and 1 for 1.0; equal configs give equal text."""
+    return json.dumps(_plain(config), sort_keys=True, separators=(",", ":"))
+
+
+def config_hash(config: Any) -> str:
+    """First 12 hex digits of the SHA-256 of `as_json`."""
+    return hashlib.sha256(as_json(config).encode()).hexdigest()[:12]
+
+
+def _replaced(config: Any, path: list[str], value: Any, owner: str, name: str) -> Any:
+    """The config with the field at `path` replaced; `name` is the whole dotted name, for messages."""
+    field, rest = path[0], path[1:]
+    fields = [f.name for f in dataclasses.fields(config)]
+    before = name.split(".")[: -len(path)]
+    if field not in fields:
+        known = [".".join([*before, f]) for f in fields]
+        near = near_miss(".".join([*before, field]), known) if known else "there are no settings"
+        raise UserError(f"{owner} has no setting {name}: {near}")
+    current = getattr(config, field)
+    if dataclasses.is_dataclass(current) and not rest:
+        inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(current))
+        raise UserError(f"{owner}: {name} is a group of settings; change one of {inner}")
+    if rest and not dataclasses.is_dataclass(current):
+        raise UserError(f"{owner} has no setting {name}: {'.'.join([*before, field])} has no parts")
+    new = _replaced(current, rest, value, owner, name) if rest else _checked(type(config), field, value, owner, name)
+    return dataclasses.replace(config, **{field: new})
+
+
+def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) -> Any:
+    """The value as the field's type wants it."""
+    hint = _hints(owner_type)[field]
+    value = _tuples(value)
+    if value in ("none", "None", "null") and type(None) in typing.get_args(hint):
+        value = None
+    try:
+        return TypeAdapter(hint, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError:
+        raise UserError(f"{owner}: {name} must be {_type_name(hint)}, not {value!r}") from None
+
+
+def _describe(config: Any, prefix: str) -> Iterator[Setting]:
+    owner: type = type(config)
+    hints, descriptions = _hints(owner), _descriptions(owner)
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from _describe(value, f"{prefix}{field.name}.")
+        else:
+            description = descriptions.get(field.name, "")
+            yield Setting(f"{prefix}{field.name}", _type_name(hints[field.name]), value, description)
+
+
+@cache
+def _hints(owner: type) -> dict[str, Any]:
+    return typing.get_type_hints(owner)
+
+
+@cache
+def _descriptions(owner: type) -> dict[str, str]:
+    """Field name -> the string literal below the field, also of inherited fields, in one line."""
+    found: dict[str, str] = {}
+    for base in reversed(owner.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        try:
+            source = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError, SyntaxError):  # defined in a prompt or generated: there is nothing to read
+            continue
+        definition = source.body[0]
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in zip(definition.body, definition.body[1:], strict=False):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+                and isinstance(following.value.value, str)
+            ):
+                found[statement.target.id] = " ".join(following.value.value.split())
+    return found
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Dictionaries, lists and scalars; whole floats become ints, so that 1 and 1.0 are the same setting."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,83 @@
+"""What a result came from: code, versions and machine."""
+
+from __future__ import annotations
+
+import functools
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The checkout, if the package is used from one."""
+SOURCES = ("benchmarks", "ndi", "baselines")
+"""Folders whose uncommitted changes make a checkout dirty."""
+PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "minari", "ndi-bench")
+
+
+@functools.cache
+def commit() -> tuple[str | None, bool]:
+    """Git commit of the suite and whether its sources differ from it; (None, False) outside a checkout."""
+    top = _git("rev-parse", "--show-toplevel")
+    head = _git("rev-parse", "HEAD")
+    if top is None or head is None or Path(top).resolve() != ROOT:
+        return None, False
+    return head, bool(_git("status", "--porcelain", "--", *SOURCES))
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on; None for one that is not installed."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}}
+
+
+@functools.cache
+def cpu() -> str:
+    """Model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_name(device: str) -> str:
+    """The device, an accelerator with its name: "cpu" or "cuda (NVIDIA H200)"."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def columns(device: str) -> dict[str, Any]:
+    """The columns of a stored run that say where it came from."""
+    head, dirty = commit()
+    return {
+        "commit": head,
+        "dirty": dirty,
+        "versions": json.dumps(versions(), sort_keys=True),
+        "device": device_name(device),
+        "cpu": cpu(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the checkout; None if there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

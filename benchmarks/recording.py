@@ -1,0 +1,210 @@
+"""The record of a cell under way: its lanes' evaluations and endings, its clocks, its checkpoint and its rows."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import provenance, tracking
+from .checkpoint import Checkpoint, CheckpointWarning
+from .configuration import as_json
+from .containment import ContainedPolicy, check_info
+from .evaluation import Evaluator
+from .grid import Cell, Run
+from .kit.contract import Progress, Stateful
+from .store import Store
+
+_CARRIED = ("evaluations", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are run; nothing here changes their results (but the device, in the last bits)."""
+
+    folder: Path
+    """Results folder."""
+    device: str = "cpu"
+    """Torch device."""
+    timeout: float | None = None
+    """Seconds of training and evaluation that a cell may take."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between two checkpoints."""
+    wandb: bool = False
+    """Mirror finished runs to Weights & Biases."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a lane ended."""
+
+    status: str
+    """One of `store.STATUSES`."""
+    error: str | None
+    """Why, in one line; None if completed."""
+    steps: int
+    """Environment steps taken."""
+    updates: int
+    """Gradient updates made."""
+
+
+class Recording:
+    """What is known of a cell.
+
+    Args:
+        cell: the cell.
+        settings: how it is run.
+    """
+
+    def __init__(self, cell: Cell, settings: Settings) -> None:
+        self.cell, self.settings = cell, settings
+        self.store = Store(settings.folder)
+        self.checkpoint = Checkpoint(
+            Path(settings.folder) / "checkpoints" / f"{cell.cell_id}.pt", [run.run_id for run in cell.runs]
+        )
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.evaluations: list[list[dict[str, Any]]] = [[] for _ in cell.runs]
+        self.endings: dict[int, Ending] = {}
+        """How the lanes ended that have ended."""
+        self.episode_ids: list[tuple[int, ...]] = [() for _ in cell.runs]
+        """The demonstrated episodes of every lane."""
+        self.steps = self.updates = 0
+        self.train_seconds = self.eval_seconds = 0.0
+        self.mean_return: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether every lane has ended."""
+        return len(self.endings) == len(self.cell.runs)
+
+    def endings_by_run(self) -> dict[str, Ending]:
+        """How each run ended, by run id."""
+        return {run.run_id: self.endings[lane] for lane, run in enumerate(self.cell.runs)}
+
+    def diverged(self, lane: int, reason: str) -> None:
+        """End a lane as diverged; the first reason counts."""
+        if lane not in self.endings:
+            error = f"{reason} (step {self.steps}, update {self.updates})"
+            self.endings[lane] = Ending("diverged", error, self.steps, self.updates)
+
+    def end_all(self, status: str, error: str | None = None) -> None:
+        """End every lane that has not ended yet."""
+        for lane in range(len(self.cell.runs)):
+            self.endings.setdefault(lane, Ending(status, error, self.steps, self.updates))
+
+    def evaluate(self, evaluator: Evaluator, progress: Progress, final: bool = False) -> None:
+        """Play every lane's policy on the evaluation episodes; keep the rows of those that have not ended."""
+        begin = time.perf_counter()
+        check_info(progress.info, self.diverged)
+        policy = ContainedPolicy(progress.policy, self.diverged)
+        returns, lengths = evaluator.evaluate(policy, len(self.cell.runs), self.settings.device)
+        normalized = self.cell.first.task.normalize(returns)
+        alive = [lane for lane in range(len(self.cell.runs)) if lane not in self.endings]
+        for lane in alive:
+            self.evaluations[lane] += [
+                {
+                    **_shared_columns(self.cell.runs[lane]),
+                    "step": self.steps,
+                    "update": progress.updates,
+                    "episode": episode,
+                    "eval_seed": seed,
+                    "return": float(returns[lane, episode]),
+                    "length": int(lengths[lane, episode]),
+                    "normalized": float(normalized[lane, episode]),
+                    "final": final,
+                }
+                for episode, seed in enumerate(evaluator.seeds)
+            ]
+        self.mean_return = float(returns[alive].mean()) if alive else None
+        self.eval_seconds += time.perf_counter() - begin
+
+    def save(self, environments: Stateful, parts: Mapping[str, Stateful]) -> None:
+        """Write the checkpoint: this record, the environments, and the method's parts.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        self.checkpoint.save(
+            {
+                **{name: getattr(self, name) for name in _CARRIED},
+                "endings": {lane: asdict(ending) for lane, ending in self.endings.items()},
+                "commit": list(provenance.commit()),
+                "environments": environments.state_dict(),
+                "parts": {name: part.state_dict() for name, part in parts.items()},
+            }
+        )
+
+    def resume(self, environments: Stateful) -> dict[str, Any] | None:
+        """Take up this record and the environments from the checkpoint; the state of the method's parts, if any."""
+        saved = self.checkpoint.load()
+        if saved is None:
+            return None
+        if saved["commit"] != list(provenance.commit()):
+            message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"
+            warnings.warn(message, CheckpointWarning, stacklevel=2)
+        for name in _CARRIED:
+            setattr(self, name, saved[name])
+        self.endings = {lane: Ending(**ending) for lane, ending in saved["endings"].items()}
+        environments.load_state_dict(saved["environments"])
+        parts: dict[str, Any] = saved["parts"]
+        return parts
+
+    def write(self) -> None:
+        """Store one run per lane, then drop the checkpoint.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        for lane in range(len(self.cell.runs)):
+            record = self._columns(lane)
+            self.store.write(record, self.evaluations[lane], replace=True)
+            if self.settings.wandb:
+                tracking.mirror(record, self.evaluations[lane], Path(self.settings.folder))
+        self.checkpoint.delete()
+
+    def write_failure(self, status: str, error: str) -> dict[str, Ending]:
+        """Store the runs of a cell whose process is gone; completed runs that are stored already stay.
+
+        Returns:
+            How each of the runs ended that were not completed, by run id.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        self.end_all(status, error)
+        lost = [n for n, run in enumerate(self.cell.runs) if self.store.status(run.run_id) != "completed"]
+        for lane in lost:
+            self.store.write(self._columns(lane), [], replace=True)
+        return {self.cell.runs[lane].run_id: self.endings[lane] for lane in lost}
+
+    def _columns(self, lane: int) -> dict[str, Any]:
+        """The stored record of a lane's run."""
+        run = self.cell.runs[lane]
+        return {
+            **_shared_columns(run),
+            "label": run.label,
+            "env_id": run.task.env_id,
+            "dataset_id": run.dataset_id,
+            "subsample": run.subsample,
+            "profile": run.profile,
+            "config": as_json(run.config),
+            "config_hash": run.config_hash,
+            "episode_ids": list(self.episode_ids[lane]),
+            "dataset_hash": run.dataset_hash,
+            **provenance.columns(self.settings.device),
+            "lanes": len(self.cell.runs),
+            "budget": run.budget,
+            **asdict(self.endings[lane]),
+            "train_seconds": self.train_seconds,
+            "eval_seconds": self.eval_seconds,
+            "started": self.started,
+        }
+
+
+def _shared_columns(run: Run) -> dict[str, Any]:
+    """The columns that runs and evaluations share."""
+    return {"run_id": run.run_id, "method": run.method, "task": run.task.name, "demos": run.demos, "seed": run.seed}

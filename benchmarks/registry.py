@@ -1,0 +1,207 @@
+"""Names -> methods and tasks. The suite's own come through the same door as anyone else's: entry points.
+
+A package that declares an entry point in the group `ndi_bench.methods` (a `Method`) or `ndi_bench.tasks` (a `Task`) is
+known by its name as soon as it is installed; an object of one's own that is not installed is "module:attribute".
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .kit.errors import UserError
+from .tasks import TASKS, Task
+
+if TYPE_CHECKING:
+    from .kit.contract import Method
+
+Item = TypeVar("Item")
+
+METHODS = "ndi_bench.methods"
+"""Entry-point group of methods."""
+TASK_GROUP = "ndi_bench.tasks"
+"""Entry-point group of tasks."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def method_names() -> list[str]:
+    """Names of all installed methods, sorted, without importing any.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    return sorted(_entry_points(METHODS))
+
+
+def methods() -> dict[str, Method | UserError]:
+    """All installed methods by name; for one that cannot be loaded, the error that says which package is at fault.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    return {name: _attempt(lambda: find_method(name)) for name in method_names()}  # noqa: B023 - called at once
+
+
+def find_method(name: str) -> Method:
+    """The method of a name, or of "module:attribute".
+
+    Raises:
+        UserError: the name is unknown, cannot be imported, is no `Method`, or is not what the method calls itself.
+    """
+    installed = _entry_points(METHODS)
+    if ":" not in name:
+        return _load(_choose("method", name, installed), _check_method)
+    method = _check_method(f"method {name}", _import(name, f"method {name}"))
+    twin = installed.get(method.name)
+    if twin is not None and twin.value != name:
+        raise UserError(
+            f"method {name} calls itself {method.name}, as {_origin(twin)}'s {twin.value} does; rename one of them"
+        )
+    return method
+
+
+def task_names() -> list[str]:
+    """Names of all tasks: the suite's in the order of its table, then those of other packages.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    return [*TASKS, *sorted(_entry_points(TASK_GROUP, taken=TASKS))]
+
+
+def tasks() -> dict[str, Task | UserError]:
+    """All tasks by name; for one that cannot be loaded, the error that says which package is at fault.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    return {name: _attempt(lambda: find_task(name)) for name in task_names()}  # noqa: B023 - called at once
+
+
+def find_task(name: str) -> Task:
+    """The task of a name, or of "module:attribute".
+
+    Raises:
+        UserError: the name is unknown, cannot be imported, is no `Task`, or is not what the task calls itself.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    installed = _entry_points(TASK_GROUP, taken=TASKS)
+    if ":" not in name:
+        return _load(_choose("task", name, installed, TASKS), _check_task)
+    task = _check_task(f"task {name}", _import(name, f"task {name}"))
+    if task.name in TASKS and TASKS[task.name] != task:
+        raise UserError(f"task {name} calls itself {task.name}, as one of the suite's own does; rename it")
+    return task
+
+
+def find_tasks(names: Iterable[str]) -> list[Task]:
+    """The tasks of names; a tag, such as "paper" or "quick", stands for all tasks that carry it.
+
+    Raises:
+        UserError: as `find_task`.
+    """
+    found: list[Task] = []
+    for name in names:
+        tagged = [task for task in TASKS.values() if name in task.tags]
+        found += [task for task in tagged or [find_task(name)] if task not in found]
+    return found
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the most similar known one, and all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none'}"
+
+
+def _entry_points(group: str, taken: Iterable[str] = ()) -> dict[str, EntryPoint]:
+    """Entry points by name; refuses a name that two packages declare or that is taken by the suite."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        if point.name in taken:
+            raise UserError(f"{_origin(point)} declares {point.name} in {group}, which is one of the suite's own")
+        if point.name in found:
+            both = " and ".join(f"{_origin(p)} ({p.value})" for p in (found[point.name], point))
+            raise UserError(f"{point.name} is declared twice in {group}, by {both}; uninstall or rename one")
+        found[point.name] = point
+    return found
+
+
+def _choose(kind: str, name: str, installed: dict[str, EntryPoint], others: Iterable[str] = ()) -> EntryPoint:
+    if name not in installed:
+        known = near_miss(name, [*others, *sorted(installed)])
+        raise UserError(f'unknown {kind} {name}: {known}; or give one of your own as "module:attribute"')
+    return installed[name]
+
+
+def _load(point: EntryPoint, check: Callable[[str, Any], Item]) -> Item:
+    """What an entry point stands for; every error names the package that declares it."""
+    owner = f"{point.name} ({point.value}, from package {_origin(point)})"
+    try:
+        item = point.load()
+    except Exception as error:  # whatever somebody else's module raises at import
+        raise UserError(f"{owner} cannot be loaded: {_reason(error)}; repair or uninstall the package") from error
+    checked = check(owner, item)
+    name = getattr(checked, "name", None)
+    if name != point.name:
+        raise UserError(f"{owner} calls itself {name!r}; its entry point must have the same name")
+    return checked
+
+
+def _import(reference: str, owner: str) -> Any:
+    """The object of "module:attribute"; modules of the current folder count as well."""
+    module_name, _, attribute = reference.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # an installed console script does not have it; the end shadows nothing
+    try:
+        item = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            item = getattr(item, part)
+    except Exception as error:
+        raise UserError(f'{owner} cannot be loaded: {_reason(error)}; it must be "module:attribute"') from error
+    return item
+
+
+def _check_method(owner: str, item: Any) -> Method:
+    from .kit.contract import Method  # imports torch
+
+    if not isinstance(item, Method):
+        raise UserError(f"{owner} must be a benchmarks.kit.contract.Method, it is a {type(item).__name__}")
+    parameters = getattr(type(item.config), "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen or isinstance(item.config, type):
+        raise UserError(f"{owner}: its config must be an instance of a frozen dataclass, it is {item.config!r}")
+    if not _NAME.fullmatch(item.name):
+        raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
+    return item
+
+
+def _check_task(owner: str, item: Any) -> Task:
+    if not isinstance(item, Task):
+        raise UserError(f"{owner} must be a benchmarks.tasks.Task, it is a {type(item).__name__}")
+    if not _NAME.fullmatch(item.name):
+        raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
+    return item
+
+
+def _attempt(load: Callable[[], Item]) -> Item | UserError:
+    try:
+        return load()
+    except UserError as error:
+        return error
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unknown package"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")

@@ -1,0 +1,177 @@
+"""One cell of lanes -> stored rows. The composition root, and the only loop over a method's progress.
+
+The method is paused while it is evaluated or saved, and its clock with it; it cannot see the instrument. Every lane
+ends in exactly one stored run, whatever happens, unless the process itself is interrupted or killed.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from . import datasets, registry
+from .containment import ContainedEnvironments
+from .environment import LearnerEnvironments
+from .evaluation import Evaluator
+from .experts import has_expert, load_expert
+from .grid import Cell, Run
+from .kit.contract import Problem, Progress
+from .kit.errors import UserError
+from .recording import Ending, Recording, Settings
+
+PULSE_SECONDS = 0.5
+"""Time between two signs of life."""
+CHECKPOINT_SHARE = 0.05
+"""Most of a cell's time that may go into writing checkpoints; large replays are saved less often."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A sign of life of a cell under way."""
+
+    steps: int
+    """Environment steps so far in every lane."""
+    updates: int
+    """Gradient updates so far."""
+    mean_return: float | None
+    """Mean over lanes and episodes of the last evaluation; None before the first."""
+
+
+class InterruptedCellError(Exception):
+    """The cell was asked to leave before its end."""
+
+
+class TimeUpError(Exception):
+    """The cell has taken longer than it may."""
+
+
+def run_cell(
+    cell: Cell,
+    settings: Settings,
+    report: Callable[[Pulse], None] = lambda pulse: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Ending] | None:
+    """Train and evaluate a cell, and store one run per lane; goes on from the cell's checkpoint if there is one.
+
+    Args:
+        cell: what to run.
+        settings: how.
+        report: called about twice a second.
+        stop: asked after every progress; once true, the cell is saved (if its method can be) and left.
+
+    Returns:
+        How each run ended, by run id; None if the cell was left before its end.
+
+    Raises:
+        UserError: the results folder cannot be written to.
+    """
+    recording = Recording(cell, settings)
+    try:
+        for pulse in _drive(recording, stop):
+            report(pulse)
+    except InterruptedCellError:
+        return None
+    except TimeUpError:
+        recording.end_all("timeout", f"took longer than {settings.timeout:g} seconds")
+    except Exception as error:
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        recording.end_all("diverged" if isinstance(error, FloatingPointError) else "failed", _one_line(error))
+    recording.write()
+    return recording.endings_by_run()
+
+
+def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
+    """Take the method through the cell, to the end of all lanes; yields signs of life.
+
+    Raises:
+        InterruptedCellError: `stop` said so.
+        TimeUpError: the timeout has passed.
+        Exception: whatever the method raises.
+    """
+    cell, settings, first = recording.cell, recording.settings, recording.cell.first
+    method, device = registry.find_method(first.reference), torch.device(settings.device)
+    demonstrations = [
+        datasets.load(run.task, run.dataset, run.demos, run.subsample, run.seed)
+        for run in cell.runs
+        if run.dataset is not None
+    ]
+    recording.episode_ids[: len(demonstrations)] = [lent.episode_ids for lent in demonstrations]
+    with (
+        closing(LearnerEnvironments(first.task, cell.seeds, first.budget, method.privileged)) as environments,
+        closing(Evaluator(first.task, first.eval_episodes)) as evaluator,
+    ):
+        problem = Problem(
+            task=first.task.name,
+            seeds=cell.seeds,
+            observation_size=environments.observation_size,
+            action_size=environments.action_size,
+            demonstrations=tuple(demonstrations),
+            environments=ContainedEnvironments(environments, recording.diverged),  # type: ignore[arg-type]  # read-only
+            budget=first.budget,
+            device=device,
+            expert=load_expert(first.task.name, device) if method.privileged and has_expert(first.task.name) else None,
+            restored=recording.resume(environments) if method.online else None,
+        )
+        points = [point for point in _schedule(first) if point > environments.steps]
+        interval, last_pulse = settings.checkpoint_minutes * 60, -np.inf
+        save_at = time.monotonic() + interval
+        progress: Progress | None = None
+        _seed_global_generators(first.seed)
+        training = method.train(problem, cell.config)
+        while True:
+            begin = time.perf_counter()
+            following = next(training, None)
+            recording.train_seconds += time.perf_counter() - begin
+            recording.steps = environments.steps
+            if following is None:
+                break
+            progress, recording.updates = following, following.updates
+            under_way = recording.steps < first.budget  # past it, the end is nearer than any checkpoint
+            if under_way and points and recording.steps >= points[0]:
+                points = [point for point in points if point > recording.steps]
+                recording.evaluate(evaluator, progress)
+            if recording.ended:
+                return
+            if settings.timeout is not None and recording.train_seconds + recording.eval_seconds > settings.timeout:
+                raise TimeUpError
+            stopping = (under_way or not method.online) and stop()
+            now = time.monotonic()
+            if under_way and problem.parts and (stopping or now >= save_at):
+                recording.save(environments, problem.parts)
+                save_at = now + max(interval, (time.monotonic() - now) / CHECKPOINT_SHARE)
+            if stopping:
+                raise InterruptedCellError
+            if now - last_pulse >= PULSE_SECONDS:
+                last_pulse = now
+                yield Pulse(recording.steps, recording.updates, recording.mean_return)
+        if progress is None:
+            raise RuntimeError(f"{method.name} ended without yielding any progress")
+        recording.evaluate(evaluator, progress, final=True)
+        recording.end_all("completed")
+        yield Pulse(recording.steps, recording.updates, recording.mean_return)
+
+
+def _schedule(run: Run) -> list[int]:
+    """Environment steps at which the policy is evaluated before the end."""
+    return sorted({run.budget * k // run.evaluations for k in range(1, run.evaluations)} - {0})
+
+
+def _seed_global_generators(seed: int) -> None:
+    """Make methods repeatable that draw from global generators; those of the suite never do (see `kit.streams`)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global generator is meant
+    torch.manual_seed(seed)
+
+
+def _one_line(error: Exception) -> str:
+    """Type and last line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

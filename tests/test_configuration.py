@@ -1,0 +1,164 @@
+"""Changing, hashing and describing configs; profiles and their mistakes."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from benchmarks import profiles
+from benchmarks.configuration import as_json, assign, config_hash, configure, describe, settings
+from benchmarks.kit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Base:
+    rate: float = 0.5
+    """Inherited,
+    over two lines."""
+
+
+@dataclass(frozen=True)
+class Inner(Base):
+    size: int = 3
+    """A size."""
+    silent: bool = False
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Base = field(default_factory=Inner)
+    """A group."""
+    widths: tuple[int, ...] = (4, 5)
+    """Widths."""
+    target: float | None = 1.0
+    """A target."""
+    name: str = "x"
+
+
+CONFIG = Outer()
+
+
+def test_nested_fields_change_by_dotted_names():
+    changed = configure(CONFIG, {"inner.size": 7, "inner.rate": 2, "widths": [1, 2, 3], "target": None, "name": "7"})
+    assert changed == Outer(Inner(rate=2.0, size=7), (1, 2, 3), None, "7")
+    assert isinstance(changed.inner.rate, float)
+    assert configure(CONFIG, {"target": "none"}).target is None
+    assert CONFIG == Outer()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inner.size": "abc"}, r"method m: inner.size must be int, not 'abc'"),
+        ({"inner.size": "7"}, r"must be int, not '7'"),
+        ({"inner.size": 2.5}, r"must be int, not 2.5"),
+        ({"inner.size": True}, r"must be int, not True"),
+        ({"inner.silent": 1}, r"must be bool, not 1"),
+        ({"widths": [1, "b"]}, r"widths must be tuple\[int, ...\], not \(1, 'b'\)"),
+        ({"target": "abc"}, r"target must be float \| None, not 'abc'"),
+        ({"inner.sise": 1}, r"has no setting inner.sise: did you mean inner.size\? there are inner.rate, inner.size"),
+        ({"wid": 1}, r"did you mean widths\?"),
+        ({"inner": 1}, r"inner is a group of settings; change one of inner.rate, inner.size, inner.silent"),
+        ({"name.x": 1}, r"no setting name.x: name has no parts"),
+    ],
+)
+def test_mistakes_name_the_field_the_value_and_the_type(change, message):
+    with pytest.raises(UserError, match=message):
+        configure(CONFIG, change, "method m")
+
+
+def test_json_is_canonical_and_the_hash_is_its_sha256():
+    text = '{"inner":{"rate":0.5,"silent":false,"size":3},"name":"x","target":1,"widths":[4,5]}'
+    assert as_json(CONFIG) == text
+    assert config_hash(CONFIG) == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert as_json(replace(CONFIG, target=1)) == text  # 1 and 1.0 are the same setting
+
+
+def test_describe_reads_the_docstrings_below_the_fields():
+    described = {setting.name: setting for setting in describe(CONFIG)}
+    assert list(described) == ["inner.rate", "inner.size", "inner.silent", "widths", "target", "name"]
+    assert described["inner.rate"].description == "Inherited, over two lines."
+    assert described["inner.size"] == ("inner.size", "int", 3, "A size.")
+    assert described["inner.silent"].description == ""
+    assert described["target"].type == "float | None"
+    assert settings(CONFIG)["widths"] == (4, 5)
+
+
+def test_assign_does_not_check():
+    assert assign(CONFIG, "inner.rate", (1.0, 2.0)).inner.rate == (1.0, 2.0)
+
+
+# ---------------------------------------------------------------------------------------------------------- profiles
+
+
+def test_the_suites_profiles_are_valid():
+    assert profiles.names() == ["paper", "quick", "smoke"]
+    paper = profiles.load("paper")
+    assert paper.seeds == (0, 1, 2, 3, 4)
+    assert paper.demos == (1,)
+    assert len(paper.methods) == 7
+
+
+def test_numbers():
+    assert profiles.numbers("0-4,7, 9") == (0, 1, 2, 3, 4, 7, 9)
+    assert profiles.numbers("3,1-3") == (3, 1, 2)
+    assert profiles.numbers(5) == (5,)
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_profile_of_ones_own(written):
+    mine = profiles.load(
+        written('tasks=["hopper"]\nmethods="bc,gail"\nseeds="0-2"\n[steps]\nhopper=9\n[overrides.bc]\nfit.steps=3\n')
+    )
+    assert (mine.name, mine.methods, mine.seeds) == ("mine", ("bc", "gail"), (0, 1, 2))
+    assert mine.steps == {"hopper": 9}
+    assert mine.overrides == {"bc": {"fit.steps": 3}}
+
+
+BASE = 'tasks=["hopper"]\nmethods=["bc"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tasks = [", "mine.toml is no TOML"),
+        ("methods = ['bc']", "mine.toml: tasks is missing"),
+        (BASE + "seed = 1", "seed is no field of a profile: did you mean seeds"),
+        (BASE + "seeds = '4-1'", r'seeds: expected numbers such as "0-4,7" \(given: \'4-1\'\)'),
+        (BASE + "seeds = []", "seeds: .*at least 1 item"),
+        (BASE + "seeds = [-1]", "seeds.0: .*greater than or equal to 0"),
+        (BASE + "demos = [0]", "demos.0: .*greater than or equal to 1"),
+        (BASE + "steps = 0", "steps: expected a positive number of environment steps"),
+        (BASE + "steps = {hopper = 'x'}", "steps: expected a positive number of environment steps"),
+        (BASE + "eval_episodes = 2.5", "eval_episodes: .*integer"),
+        (BASE + "name = 'other'", "named after its file"),
+        (BASE + "[sweep.bc]\nfit.steps = 3", "sweep.bc.fit.steps: .*list"),
+    ],
+)
+def test_malformed_profiles_name_file_and_field(written, text, message):
+    with pytest.raises(UserError, match=message):
+        profiles.load(written(text))
+
+
+def test_unknown_profiles():
+    with pytest.raises(UserError, match=r"unknown profile quik: did you mean quick\?"):
+        profiles.load("quik")
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        profiles.load("nowhere/mine.toml")
+
+
+def test_changes_from_the_command_line_are_validated():
+    quick = profiles.load("quick")
+    assert quick.changed(seeds="5", tasks=None).seeds == (5,)
+    assert quick.changed(seeds="5").tasks == quick.tasks
+    with pytest.raises(UserError, match="--eval-episodes: .*greater than or equal to 1"):
+        quick.changed(eval_episodes=0)

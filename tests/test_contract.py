@@ -1,0 +1,80 @@
+"""What every registered method must keep to, whoever wrote it: registering is being tested."""
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+
+from benchmarks import registry
+from benchmarks.configuration import configure
+from benchmarks.kit.contract import Method, Progress
+
+NAMES = sorted(registry.methods())
+TINY = {
+    "sac.hidden": [8], "sac.batch_size": 8, "hidden": [8], "batch_size": 8, "fit.steps": 5, "fit.batch_size": 8,
+    "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8], "updates_per_step": 1,
+}  # fmt: skip
+
+
+def fields(config, prefix=""):
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from fields(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", type(config), field.name
+
+
+def tiny(method):
+    """The method's own setting with small networks and few updates."""
+    present = {name for name, _, _ in fields(method.config)}
+    return configure(method.config, {name: value for name, value in TINY.items() if name in present})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declaration(name):
+    method = registry.find_method(name)
+    assert isinstance(method, Method)
+    assert method.name == name
+    assert method.label and method.summary and method.source
+    assert inspect.isgeneratorfunction(method.train)
+    assert set(method.swept) <= {field for field, _, _ in fields(method.config)}
+    hash(method.config)  # frozen all the way down
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_documented(name):
+    for path, owner, field in fields(registry.find_method(name).config):
+        classes = [c for c in owner.__mro__ if field in c.__dict__.get("__annotations__", {})]
+        source = inspect.getsource(classes[0])
+        body = source[source.index(f"\n    {field}:") :].split("\n", 2)[2]
+        documented = body.lstrip().startswith('"""') or '"""' in body.split("\n    ")[1] if body.strip() else False
+        assert documented or '"""' in body[: body.find(":") if ":" in body else None], path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_short_run_keeps_to_the_contract(name, point_problem):
+    method = registry.find_method(name)
+    seeds = (0, 1) if method.lanes else (0,)
+    problem = point_problem(seeds=seeds, budget=40, privileged=method.privileged, demonstrations=method.demonstrations)
+    if name == "expert":
+        problem = dataclasses.replace(problem, expert=_Still())
+    last, updates = None, 0
+    for last in method.train(problem, tiny(method)):
+        assert isinstance(last, Progress)
+        assert last.updates >= updates
+        assert all(value.shape == (len(seeds),) for value in last.info.values())
+        updates = last.updates
+    assert last is not None, "a method must yield at least once"
+    actions = last.policy.act(torch.zeros(len(seeds), 3, 2))
+    assert actions.shape == (len(seeds), 3, 2)
+    assert actions.abs().max() <= 1
+    assert problem.environments.steps == (40 if method.online else 0)
+    if not method.privileged and method.online:
+        assert torch.isfinite(actions).all()  # the hidden reward is NaN and must not have been used
+
+
+class _Still:
+    def act(self, observations):
+        return torch.zeros(*observations.shape[:2], 2)

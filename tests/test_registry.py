@@ -1,0 +1,117 @@
+"""Names, entry points of other packages, and what is said about bad ones."""
+
+import importlib.metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks import registry
+from benchmarks.kit.errors import UserError
+from benchmarks.tasks import TASKS, Task
+
+MY_TASK = Task("my-task", "InvertedPendulum-v5")
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """Install pretended packages: `packages(group, name=..., value=..., package=...)` adds an entry point."""
+    real, added = importlib.metadata.entry_points, []
+
+    class Point(SimpleNamespace):
+        def load(self):
+            return importlib.metadata.EntryPoint(self.name, self.value, "group").load()
+
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [*real(group=group), *(p for g, p in added if g == group)]
+    )
+    return lambda group, name, value, package: added.append(
+        (group, Point(name=name, value=value, dist=SimpleNamespace(name=package)))
+    )
+
+
+def test_the_suites_own_methods_come_through_entry_points():
+    found = registry.methods()
+    assert {"random", "expert", "sac", "bc", "gail", "valuedice", "ndi-made", "ndi-ebm"} <= set(found)
+    assert all(method.name == name for name, method in found.items())
+    assert registry.find_method("bc") is found["bc"]
+
+
+def test_installed_methods_and_tasks_are_found(packages):
+    packages("ndi_bench.methods", "walker", "toy_methods:WALKER", "walkers")
+    packages("ndi_bench.tasks", "my-task", f"{__name__}:MY_TASK", "walkers")
+    assert registry.find_method("walker").label == "Walker"
+    with pytest.raises(UserError, match=r"my-task \(.*from package walkers\) cannot be loaded"):
+        registry.find_task("my-task")  # this module has no importable name
+    assert list(registry.tasks())[: len(TASKS)] == list(TASKS)
+
+
+def test_a_typo_gets_a_suggestion_and_all_names():
+    with pytest.raises(UserError, match=r"unknown method ndi-mad: did you mean ndi-made\? there are bc, "):
+        registry.find_method("ndi-mad")
+    with pytest.raises(UserError, match=r"unknown task hoper: did you mean hopper\? .*walker2d"):
+        registry.find_task("hoper")
+
+
+def test_duplicates_name_both_packages(packages):
+    packages("ndi_bench.methods", "bc", "toy_methods:WALKER", "walkers")
+    with pytest.raises(UserError, match=r"bc is declared twice .* ndi-bench .* and walkers"):
+        registry.method_names()
+    packages("ndi_bench.tasks", "hopper", "toy_methods:WALKER", "walkers")
+    with pytest.raises(UserError, match=r"walkers declares hopper .* suite's own"):
+        registry.task_names()
+
+
+def test_a_broken_package_is_named_and_does_not_hide_the_others(packages):
+    packages("ndi_bench.methods", "broken", "no_such_module:METHOD", "brokers")
+    found = registry.methods()
+    assert isinstance(found["broken"], UserError)
+    assert "brokers" in str(found["broken"])
+    assert "no_such_module" in str(found["broken"])
+    assert found["bc"].name == "bc"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("toy_methods:NO_METHOD", "must be a benchmarks.kit.contract.Method, it is a str"),
+        ("toy_methods:MUTABLE", "frozen dataclass"),
+        ("toy_methods:SHOUTING", "lower case"),
+        ("toy_methods:WALKER", "calls itself 'walker'"),
+    ],
+)
+def test_what_is_loaded_is_checked(packages, value, message):
+    packages("ndi_bench.methods", "other", value, "walkers")
+    with pytest.raises(UserError, match=message):
+        registry.find_method("other")
+
+
+def test_module_attribute():
+    assert registry.find_method("toy_methods:WALKER").name == "walker"
+    assert registry.find_method("baselines.bc:METHOD") is registry.find_method("bc")
+    with pytest.raises(UserError, match="calls itself bc, as ndi-bench's baselines.bc:METHOD does"):
+        registry.find_method("toy_methods:BC_TWIN")
+    with pytest.raises(UserError, match="has no attribute 'NOBODY'"):
+        registry.find_method("toy_methods:NOBODY")
+    with pytest.raises(UserError, match="must be a benchmarks.tasks.Task"):
+        registry.find_task("toy_methods:WALKER")
+
+
+def test_modules_of_the_current_folder_count(tmp_path, monkeypatch):
+    (tmp_path / "task_of_mine.py").write_text(
+        "from benchmarks.tasks import Task\nTASK = Task('mine', 'InvertedPendulum-v5')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    assert registry.find_task("task_of_mine:TASK").env_id == "InvertedPendulum-v5"
+
+
+def test_tags_stand_for_their_tasks():
+    paper = [task.name for task in registry.find_tasks(["paper"])]
+    assert paper == ["hopper", "halfcheetah", "walker2d", "ant", "humanoid"]
+    assert [task.name for task in registry.find_tasks(["ant", "paper"])] == ["ant", *(n for n in paper if n != "ant")]

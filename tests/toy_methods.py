@@ -1,0 +1,120 @@
+"""Small methods for tests of the front: found as "toy_methods:WALKER", also from worker processes."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks.kit.contract import Method, Progress
+
+
+@dataclass(frozen=True)
+class WalkerConfig:
+    """Settings of a random walk of linear policies."""
+
+    rate: float = 0.1
+    """Size of a step of the weights."""
+    fault: str = ""
+    """What goes wrong: "raise", "nan action", "nan info", "float", "kill", "hang", "interrupt", "early" or nothing."""
+    at: int = 10
+    """Environment step of the fault."""
+    sleep: float = 0.0
+    """Seconds per environment step."""
+
+
+class Walker:
+    """Linear policies a = tanh(w s), one per lane, whose weights do a random walk."""
+
+    def __init__(self, problem):
+        self.steps = problem.streams("walk")
+        self.noise = problem.streams("noise")
+        self.weights = self.steps.normal(problem.observation_size, problem.action_size)
+
+    def act(self, observations):
+        return torch.tanh(observations @ self.weights)
+
+    def state_dict(self):
+        return {"weights": self.weights, "steps": self.steps.state_dict(), "noise": self.noise.state_dict()}
+
+    def load_state_dict(self, state):
+        self.weights = state["weights"]
+        self.steps.load_state_dict(state["steps"])
+        self.noise.load_state_dict(state["noise"])
+
+
+def walk(problem, config):
+    walker = Walker(problem)
+    problem.keep(walker=walker)
+    environments = problem.environments
+    rate = torch.tensor(config.rate).reshape(-1, 1, 1)
+    while environments.steps < problem.budget:
+        observations = torch.as_tensor(environments.observations).unsqueeze(1)
+        actions = walker.act(observations)[:, 0] + 0.1 * walker.noise.normal(problem.action_size)
+        walker.weights = walker.weights + rate * walker.steps.normal(*walker.weights.shape[1:])
+        info = {"size": walker.weights.square().mean((1, 2))}
+        time.sleep(config.sleep)
+        if environments.steps == config.at:
+            if config.fault == "raise":
+                raise ValueError("first line\nthe walker stumbled")
+            if config.fault == "float":
+                raise FloatingPointError("nothing is finite")
+            if config.fault == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if config.fault == "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
+            if config.fault == "interrupt parent":
+                os.kill(os.getppid(), signal.SIGINT)
+            if config.fault == "hang":
+                time.sleep(60)
+            if config.fault == "early":
+                return
+        if environments.steps >= config.at:
+            if config.fault == "nan action":
+                actions[0] = torch.nan
+            if config.fault == "nan policy":
+                walker.weights[0] = torch.nan
+            if config.fault == "nan info":
+                info["size"][0] = torch.nan
+        environments.step(actions.numpy())
+        yield Progress(environments.steps, walker, info)
+
+
+def look(problem, config):
+    """Offline: the mean demonstrated action, whatever the observation."""
+    means = torch.stack([torch.tensor(d.actions.mean(0)) for d in problem.demonstrations])
+
+    class Mean:
+        def act(self, observations):
+            return means[:, None].expand(-1, observations.shape[1], -1)
+
+    if config.fault == "step":
+        problem.environments.step(means.numpy())
+    if config.fault != "silent":
+        yield Progress(0, Mean())
+        yield Progress(7, Mean())
+
+
+@dataclass(frozen=True)
+class LookerConfig:
+    """Settings of the offline method."""
+
+    fault: str = ""
+    """What goes wrong: "step", "silent" or nothing."""
+
+
+def _walker(name, **options):
+    return Method(
+        name=name, label=name.title(), summary="Walks at random", source="a test", train=walk, config=WalkerConfig(),
+        demonstrations=False, **options,
+    )  # fmt: skip
+
+
+WALKER = _walker("walker", swept=("rate",), per_task={"hopper": {"rate": 0.5}})
+SINGLE = _walker("single", lanes=False)
+LOOKER = Method("looker", "Looker", "Looks at demonstrations", "a test", look, LookerConfig(), online=False)
+NO_METHOD = "a string"
+MUTABLE = Method("mutable", "Mutable", "Has no frozen config", "a test", walk, config={"rate": 1})
+SHOUTING = _walker("Shouting Method")
+BC_TWIN = _walker("bc")
