@@ -46,6 +46,7 @@ def rows_of_a_run(
         "dataset_id": f"ndi/{task}/expert-v0" if demos else None,
         "demos": demos,
         "subsample": 1,
+        "privileged": method in ("expert", "sac"),
         "seed": seed,
         "profile": "test",
         "config": json.dumps({"rate": 3e-4, "density": {"noise": 0.1}}),

@@ -63,5 +63,4 @@ METHOD = Method(
     train=train,
     config=BCConfig(),
     online=False,
-    cost=0.0,
 )

@@ -77,7 +77,6 @@ RANDOM = Method(
     config=NoConfig(),
     demonstrations=False,
     online=False,
-    cost=0.0,
 )
 
 EXPERT = Method(
@@ -90,7 +89,6 @@ EXPERT = Method(
     demonstrations=False,
     online=False,
     privileged=True,
-    cost=0.0,
 )
 
 SAC_ORACLE = Method(

@@ -19,7 +19,7 @@ from .kit.errors import UserError
 from .terminal import console, show_own_warnings, table
 
 if TYPE_CHECKING:
-    from .grid import Cell
+    from .grid import Cell, Run
     from .profiles import Profile
 
 app = typer.Typer(
@@ -121,6 +121,7 @@ def run(
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
     from . import datasets, grid
+    from .display import counted
     from .store import Store
 
     chosen = _profile(
@@ -151,8 +152,10 @@ def run(
     workers = pool.cores() if workers is None else workers
     if dry_run:
         _show_cells(cells)
+        _show_missing_experts(runs)
     stored = "".join(f", {number} {status} in {folder} already" for status, number in kept.items())
-    console.print(f"{len(remaining)} runs in {len(cells)} processes to make{stored}", highlight=False)
+    work = f"{counted(len(remaining), 'run')} in {counted(len(cells), 'process', 'processes')} to make"
+    console.print(work + stored, highlight=False)
     if cells:
         console.print(_estimate(cells, workers), highlight=False)
     if set(kept) & set(grid.RETRIABLE):
@@ -181,7 +184,7 @@ def run(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Option("--out", "--from", help="Results folder.")] = Path("results/quick"),
+    folder: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results/quick"),
 ) -> None:
     """Print the tables of a results folder and write tables and figures into it, from the stored rows alone."""
     from . import reporting
@@ -317,12 +320,12 @@ def _can_mirror() -> bool:
 
 
 def _estimate(cells: list[Cell], workers: int) -> str:
-    from .display import duration
+    from .display import counted, duration
     from .grid import makespan
 
     seconds = [cell.seconds for cell in cells]
     wall = duration(makespan(seconds, workers))
-    return f"about {duration(sum(seconds))} of one core, {wall} on {max(workers, 1)} worker{'s' * (workers > 1)}"
+    return f"about {duration(sum(seconds))} of one core, {wall} on {counted(max(workers, 1), 'worker')}"
 
 
 def _show_cells(cells: list[Cell]) -> None:
@@ -337,6 +340,18 @@ def _show_cells(cells: list[Cell]) -> None:
     for cell in cells:
         for run in cell.runs:
             console.print(run.run_id, highlight=False, soft_wrap=True)
+
+
+def _show_missing_experts(runs: list[Run]) -> None:
+    """Say which tasks of the grid cannot run on embedded demonstrations yet."""
+    from .experts import has_expert
+
+    embedded = dict.fromkeys(run.task.name for run in runs if run.dataset == "embedded")
+    for task in (name for name in embedded if not has_expert(name)):
+        console.print(
+            f"[yellow]{task}: no expert policy is shipped yet; it needs --dataset hub or a local dataset[/yellow]",
+            highlight=False,
+        )
 
 
 def _show_method(name: str) -> None:

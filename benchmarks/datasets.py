@@ -78,7 +78,6 @@ def resolve(task: Task, choice: str) -> str:
     if choice == "embedded":
         if task.embedded_dataset is None:
             raise UserError(f"task {task.name} has no embedded dataset; use --dataset NAMESPACE/NAME-vN")
-        model_card(task.name)  # names the way out if no expert is shipped
         return task.embedded_dataset
     if choice == "hub":
         if task.hub_dataset is None:

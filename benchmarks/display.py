@@ -85,7 +85,7 @@ class Display:
         """A cell has been given to a process."""
         self._lines[cell.cell_id] = _Line(cell)
         if not self.console.is_terminal:
-            self.say(f"{cell.name}: started, {_lanes(cell)}")
+            self.say(f"{cell.name}: started, {counted(len(cell.runs), 'lane')}")
 
     def update(self, cell: Cell, steps: int, updates: int, mean_return: float | None) -> None:
         """A cell has given a sign of life."""
@@ -116,11 +116,13 @@ class Display:
             table.add_column(no_wrap=True)
         for line in self._lines.values():
             bar = ProgressBar(1.0, line.share, width=16, pulse=not line.cell.first.budget)
-            table.add_row(line.cell.name, _lanes(line.cell), bar, *line.columns())
+            table.add_row(line.cell.name, counted(len(line.cell.runs), "lane"), bar, *line.columns())
         share = (self._done_cells + sum(line.share for line in self._lines.values())) / max(self.cells, 1)
         done = f"{self._done_runs}/{self.runs} runs"
         passed = duration(time.monotonic() - self._began)
-        table.add_row("all", f"{self.cells} cells", ProgressBar(1.0, share, width=16), done, "", "", f"{passed} so far")
+        table.add_row(
+            "all", counted(self.cells, "cell"), ProgressBar(1.0, share, width=16), done, "", "", f"{passed} so far"
+        )
         return table
 
 
@@ -131,5 +133,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _lanes(cell: Cell) -> str:
-    return f"{len(cell.runs)} lane" + "s" * (len(cell.runs) != 1)
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: "1 process", "2 processes"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

@@ -20,7 +20,7 @@ from .tasks import Task
 if TYPE_CHECKING:
     from .kit.contract import Method
 
-UPDATES_PER_SECOND = 80.0
+UPDATES_PER_SECOND = 130.0
 """SAC updates per second and core of the reference machine (batch 128, networks 256 x 256, 17 observations, one thread
 of a 2-core x86 server), with one environment step each. Only estimates depend on it."""
 START_SECONDS = 8.0
@@ -39,6 +39,8 @@ class Run:
     """What `registry.find_method` finds it by: the same name, or "module:attribute"."""
     label: str
     """The method's name in tables."""
+    privileged: bool
+    """The method sees the true reward and the expert: a reference, never a contestant."""
     task: Task
     config: Any
     """The method's config for this run: defaults, the source's changes for the task, then the user's."""
@@ -160,6 +162,7 @@ def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) ->
                 method=method.name,
                 reference=reference,
                 label=method.label,
+                privileged=method.privileged,
                 task=task,
                 config=config,
                 seed=seed,
@@ -211,9 +214,7 @@ def cells(runs: Iterable[Run], lanes: int | None = None) -> list[Cell]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_companions(run, methods[run.reference]), []).append(run)
-    made = [
-        _cell(chunk, methods[chunk[0].reference]) for group in groups.values() for chunk in _chunks(group, lanes)
-    ]
+    made = [_cell(chunk, methods[chunk[0].reference]) for group in groups.values() for chunk in _chunks(group, lanes)]
     return sorted(made, key=lambda cell: -cell.seconds)
 
 
@@ -285,5 +286,5 @@ def _cell(runs: list[Run], method: Method) -> Cell:
     for name in method.swept:
         if len({lane[name] for lane in values}) > 1:
             config = assign(config, name, tuple(lane[name] for lane in values))
-    training = runs[0].budget * len(runs) * method.cost / UPDATES_PER_SECOND
+    training = runs[0].budget * len(runs) * method.cost(runs[0].config) / UPDATES_PER_SECOND
     return Cell(tuple(runs), config, START_SECONDS + training)

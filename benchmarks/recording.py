@@ -187,6 +187,7 @@ class Recording:
         return {
             **_shared_columns(run),
             "label": run.label,
+            "privileged": run.privileged,
             "env_id": run.task.env_id,
             "dataset_id": run.dataset_id,
             "subsample": run.subsample,

@@ -114,7 +114,7 @@ def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
             observation_size=environments.observation_size,
             action_size=environments.action_size,
             demonstrations=tuple(demonstrations),
-            environments=ContainedEnvironments(environments, recording.diverged),  # type: ignore[arg-type]  # read-only
+            environments=ContainedEnvironments(environments, recording.diverged),
             budget=first.budget,
             device=device,
             expert=load_expert(first.task.name, device) if method.privileged and has_expert(first.task.name) else None,

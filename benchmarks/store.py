@@ -40,6 +40,7 @@ RUNS = pa.schema(
         _required("run_id", pa.string()),
         _required("method", pa.string()),
         _required("label", pa.string()),
+        _required("privileged", pa.bool_()),
         _required("task", pa.string()),
         _required("env_id", pa.string()),
         pa.field("dataset_id", pa.string()),
@@ -69,8 +70,9 @@ RUNS = pa.schema(
     ]
 )
 """Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
-of whole trajectories (0 for methods that use none), `schema` is filled in by the store; columns that may be null: the
-dataset (methods without demonstrations), the commit (no checkout) and the error."""
+of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
+`schema` is filled in by the store; columns that may be null: the dataset (methods without demonstrations), the commit
+(no checkout) and the error."""
 
 EVALUATIONS = pa.schema(
     [

@@ -43,7 +43,7 @@ def test_nested_fields_change_by_dotted_names():
     assert changed == Outer(Inner(rate=2.0, size=7), (1, 2, 3), None, "7")
     assert isinstance(changed.inner.rate, float)
     assert configure(CONFIG, {"target": "none"}).target is None
-    assert CONFIG == Outer()
+    assert Outer() == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -160,5 +160,5 @@ def test_changes_from_the_command_line_are_validated():
     quick = profiles.load("quick")
     assert quick.changed(seeds="5", tasks=None).seeds == (5,)
     assert quick.changed(seeds="5").tasks == quick.tasks
-    with pytest.raises(UserError, match="--eval-episodes: .*greater than or equal to 1"):
+    with pytest.raises(UserError, match=r"--eval-episodes: .*greater than or equal to 1"):
         quick.changed(eval_episodes=0)

@@ -1,6 +1,7 @@
 """Names, entry points of other packages, and what is said about bad ones."""
 
 import importlib.metadata
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,9 +47,8 @@ def test_installed_methods_and_tasks_are_found(packages):
     packages("ndi_bench.methods", "walker", "toy_methods:WALKER", "walkers")
     packages("ndi_bench.tasks", "my-task", f"{__name__}:MY_TASK", "walkers")
     assert registry.find_method("walker").label == "Walker"
-    with pytest.raises(UserError, match=r"my-task \(.*from package walkers\) cannot be loaded"):
-        registry.find_task("my-task")  # this module has no importable name
-    assert list(registry.tasks())[: len(TASKS)] == list(TASKS)
+    assert registry.find_task("my-task") == MY_TASK
+    assert list(registry.tasks()) == [*TASKS, "my-task"]
 
 
 def test_a_typo_gets_a_suggestion_and_all_names():
@@ -94,11 +94,11 @@ def test_what_is_loaded_is_checked(packages, value, message):
 def test_module_attribute():
     assert registry.find_method("toy_methods:WALKER").name == "walker"
     assert registry.find_method("baselines.bc:METHOD") is registry.find_method("bc")
-    with pytest.raises(UserError, match="calls itself bc, as ndi-bench's baselines.bc:METHOD does"):
+    with pytest.raises(UserError, match=r"calls itself bc, as ndi-bench's baselines\.bc:METHOD does"):
         registry.find_method("toy_methods:BC_TWIN")
     with pytest.raises(UserError, match="has no attribute 'NOBODY'"):
         registry.find_method("toy_methods:NOBODY")
-    with pytest.raises(UserError, match="must be a benchmarks.tasks.Task"):
+    with pytest.raises(UserError, match=r"must be a benchmarks\.tasks\.Task"):
         registry.find_task("toy_methods:WALKER")
 
 
@@ -107,7 +107,7 @@ def test_modules_of_the_current_folder_count(tmp_path, monkeypatch):
         "from benchmarks.tasks import Task\nTASK = Task('mine', 'InvertedPendulum-v5')\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr(sys, "path", list(sys.path))
     assert registry.find_task("task_of_mine:TASK").env_id == "InvertedPendulum-v5"
 
 

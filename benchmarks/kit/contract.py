@@ -48,12 +48,20 @@ class Transition(NamedTuple):
 class Environments(Protocol):
     """The learner's environments, one per lane; the bench owns them and counts their steps."""
 
-    observations: np.ndarray
-    """(L, d) float32: where every lane stands now."""
-    steps: int
-    """Environment steps taken so far in every lane."""
-    budget: int
-    """Environment steps allowed in every lane."""
+    @property
+    def observations(self) -> np.ndarray:
+        """(L, d) float32: where every lane stands now."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken so far in every lane."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """Environment steps allowed in every lane."""
+        ...
 
     def step(self, actions: np.ndarray) -> Transition:
         """Step all lanes with actions (L, A); finished episodes are reset. Raises RuntimeError past the budget."""
@@ -161,5 +169,5 @@ class Method:
     """Config fields that may differ between lanes of a cell; they then arrive as a tuple with one value per lane."""
     per_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task name -> changes of config fields that the source itself makes; shown as footnotes under tables."""
-    cost: float = 1.0
-    """Cost of one environment step relative to plain SAC with one update per step; for estimates only."""
+    cost: Callable[[Any], float] = lambda config: 1.0
+    """Cost of one environment step under a config, relative to plain SAC with one update per step; for estimates."""

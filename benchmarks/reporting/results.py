@@ -26,11 +26,13 @@ class Entry(NamedTuple):
     """Unique; equals the method's name unless several of its settings are in the folder."""
     method: str
     label: str
+    privileged: bool = False
+    """Sees the true reward or the expert."""
 
     @property
     def contestant(self) -> bool:
-        """Learns from demonstrations and may win."""
-        return self.method not in style.REFERENCES
+        """May win: neither privileged nor the random policy."""
+        return not self.privileged and self.method != "random"
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -87,7 +89,7 @@ class Results:
 
     def entries(self, demos: int) -> list[Entry]:
         """Entries present at a number of demonstrations, in table order."""
-        rows = self.at(demos)[["entry", "method", "entry_label"]].drop_duplicates("entry")
+        rows = self.at(demos)[["entry", "method", "entry_label", "privileged"]].drop_duplicates("entry")
         return sorted((Entry(*row) for row in rows.itertuples(index=False)), key=lambda entry: entry.order)
 
     def cell(self, entry: str, task: str, demos: int) -> pd.DataFrame:

@@ -60,9 +60,6 @@ _SPARE = [
 _FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm")
 _LAST = ("sac", "expert")
 
-REFERENCES = frozenset({"random", "expert", "sac"})
-"""Methods that see the true reward, the expert's policy or nothing at all: never contestants, never in bold."""
-
 NOTES = {
     "gail": "GAIL (off-policy): GAIL's discriminator as the reward of the SAC learner that all methods share, in place "
     "of the on-policy TRPO learner of the original",

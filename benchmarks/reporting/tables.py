@@ -247,7 +247,7 @@ def _with_references(results: Results, demos: int) -> list[Entry]:
     for method, label in (("random", "Random"), ("expert", "Expert")):
         known = any(shipped_reference(task, method) is not None for task in results.tasks)
         if known and all(entry.method != method for entry in entries):
-            entries.append(Entry(method, method, label))
+            entries.append(Entry(method, method, label, privileged=method == "expert"))
     return sorted(entries, key=lambda entry: entry.order)
 
 

@@ -1,0 +1,159 @@
+"""The command line from the outside: what it prints, what it refuses, and its exit codes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as cli
+from benchmarks.store import Store
+
+WALKER = "toy_methods:WALKER"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch, tmp_path):
+    """An empty working folder with wide output."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.console, "_width", 200)
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """Run a command: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ndi-bench", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+def run_options(out, *more):
+    return (
+        *("run", "--methods", WALKER, "--tasks", "inverted-pendulum", "--seeds", "0-1", "--steps", "30"),
+        *("--evaluations", "2", "--eval-episodes", "2", "--out", out, "--workers", "0", "--no-report", *more),
+    )
+
+
+def test_help_and_listings_import_nothing_heavy():
+    code = (
+        "import sys, benchmarks.__main__ as m; sys.argv = ['ndi-bench', 'tasks']\n"
+        "try: m.main()\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'minari', 'mujoco', 'pandas', 'gymnasium', 'seaborn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Hopper-v5" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "verb", ["", "run", "report", "tasks", "methods", "profiles", "references", "demos", "demos list", "demos build"]
+)
+def test_every_verb_explains_itself(bench, verb):
+    code, out, _ = bench(*verb.split(), "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_listings(bench):
+    assert "ndi-made" in bench("methods")[1]
+    _, out, _ = bench("methods", "ndi-made")
+    assert "reward.lambda_f" in out
+    assert "Weight of the occupancy reward" in out
+    assert "quick" in bench("profiles")[1]
+    assert "hopper" in bench("references", "hopper")[1]
+    assert "inverted-pendulum" in bench("tasks")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--profile", "quik"), "unknown profile quik: did you mean quick?"),
+        (("run", "--methods", "ndi-mad", "--tasks", "hopper"), "unknown method ndi-mad: did you mean ndi-made?"),
+        (("run", "--methods", "bc", "--tasks", "hoper"), "unknown task hoper: did you mean hopper?"),
+        (("run", "--methods", "bc"), "--tasks is missing"),
+        (("run", "--seeds", "4-1"), "--seeds: expected numbers"),
+        (("run", "--steps", "0"), "--steps: expected a positive number"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--set", "walker.rat=1"), "did you mean rate?"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--set", "walker.rate=fast"), "must be float, not 'fast'"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--set", "rate"), "must be METHOD.FIELD=VALUE"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--set", "bc.fit.steps=1"), "no such method is selected"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--retry", "fail"), "did you mean failed?"),
+        (("run", "--methods", WALKER, "--tasks", "hopper", "--device", "tpu"), "must be cpu, cuda or auto"),
+        (("report", "nowhere"), "no runs are stored in nowhere"),
+        (("profiles", "mine.toml"), "cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments, message):
+    code, _, error = bench(*arguments)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_dry_run_lists_runs_and_costs_and_does_nothing(bench):
+    code, out, _ = bench(*run_options("out", "--dry-run"))
+    assert code == 0
+    assert out.count("inverted-pendulum-walker-d0-s") == 2
+    assert "2 runs in 1 process" in out
+    assert "on 1 worker" in out
+    assert not Path("out").exists()
+
+
+def test_the_same_command_in_two_folders_gives_identical_returns(bench):
+    for out in "ab":
+        assert bench(*run_options(out))[0] == 0
+    first, second = (Store(Path(out)).evaluations() for out in "ab")
+    assert len(first) == 2 * 2 * 2
+    assert first.equals(second)
+    assert set(Store(Path("a")).runs()["profile"]) == {"custom"}
+
+
+def test_what_is_stored_is_skipped(bench):
+    bench(*run_options("out"))
+    (written,) = {path.stat().st_mtime_ns for path in Path("out/runs").glob("*-s0-*")}
+    code, out, _ = bench(*run_options("out"))
+    assert code == 0
+    assert "0 runs in 0 processes to make, 2 completed in out already" in out
+    assert {path.stat().st_mtime_ns for path in Path("out/runs").glob("*-s0-*")} == {written}
+    bench(*run_options("out", "--rerun"))
+    assert min(path.stat().st_mtime_ns for path in Path("out/runs").glob("*-s0-*")) > written
+    assert len(Store(Path("out")).runs()) == 2
+
+
+def test_failed_runs_give_exit_code_1_and_are_tried_again_only_on_demand(bench):
+    fault = ("--set", "walker.fault=raise", "--set", "walker.at=3")
+    code, out, _ = bench(*run_options("out", *fault))
+    assert code == 1
+    assert "ValueError: the walker stumbled" in out
+    code, out, _ = bench(*run_options("out", *fault))
+    assert code == 1
+    assert "0 runs in 0 processes to make, 2 failed in out already" in out
+    assert "--retry failed" in out
+    code, out, _ = bench(*run_options("out", *fault, "--retry", "failed"))
+    assert "2 runs in 1 process to make" in out
+
+
+def test_an_interrupted_command_says_how_to_go_on(bench):
+    fault = ("--set", "walker.fault=interrupt")
+    code, out, _ = bench(*run_options("out", *fault))
+    assert code == 130
+    assert "ndi-bench run --methods toy_methods:WALKER" in out
+    assert bench(*run_options("out", *fault))[0] == 0
+
+
+def test_a_run_ends_with_the_report(bench):
+    options = [option for option in run_options("out") if option != "--no-report"]
+    code, out, _ = bench(*options)
+    assert code == 0
+    assert "Walker" in out
+    assert Path("out/README.md").exists()
+    code, again, _ = bench("report", "out")
+    assert code == 0
+    assert again.strip() in out

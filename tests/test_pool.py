@@ -1,0 +1,136 @@
+"""Cells in processes: deaths, interrupts, forced ends; few processes, since each takes seconds to start."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import grid, pool
+from benchmarks.display import duration
+from benchmarks.kit.errors import UserError
+from benchmarks.profiles import Profile
+from benchmarks.recording import Settings
+from benchmarks.store import Store
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+@pytest.fixture
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def cells(budget=40, seeds=(0, 1), faults=("",), **changes):
+    """One cell of the toy method per fault."""
+    profile = Profile(
+        name="test",
+        tasks=("inverted-pendulum",),
+        methods=("toy_methods:WALKER",),
+        seeds=seeds,
+        steps=budget,
+        evaluations=2,
+        eval_episodes=2,
+        overrides={"walker": changes},
+        sweep={"walker": {"fault": list(faults)}},
+    )
+    return grid.cells(grid.expand(profile, lambda task, choice: None))
+
+
+def returns(folder):
+    """Seed, step and return of every evaluation episode."""
+    return (
+        Store(folder).evaluations().sort_values(["seed", "step", "episode"])[["seed", "step", "return"]].values.tolist()
+    )
+
+
+def test_a_dying_worker_costs_its_own_cell_alone(tmp_path, console):
+    sound, deadly = cells(faults=("", "kill"))
+    outcome = pool.run_cells([sound, deadly], Settings(tmp_path / "pool"), 2, console)
+    assert outcome.failed
+    assert not outcome.interrupted
+    runs = Store(tmp_path / "pool").runs().set_index("run_id")
+    assert [runs["status"][run.run_id] for run in sound.runs] == ["completed"] * 2
+    assert [runs["status"][run.run_id] for run in deadly.runs] == ["failed"] * 2
+    assert runs["error"][deadly.runs[0].run_id] == (
+        "the worker process was killed by SIGKILL; was there enough memory?"
+    )
+    pool.run_cells([sound], Settings(tmp_path / "here"), 0, console)
+    assert returns(tmp_path / "pool") == returns(tmp_path / "here")  # another process, the same bits
+    text = console.file.getvalue()
+    assert "2 completed" in text
+    assert "2 failed" in text
+    assert "SIGKILL" in text
+    assert "walker-d0: 20/40 steps" in text or "walker-d0: started, 2 lanes" in text
+
+
+def test_a_failure_in_a_worker_leaves_its_traceback_in_a_log(tmp_path, console):
+    pool.run_cells(cells(faults=("raise",)), Settings(tmp_path), 1, console)
+    (log,) = (tmp_path / "logs").iterdir()
+    assert "in walk" in log.read_text()
+    assert str(log) in console.file.getvalue()
+
+
+def test_an_interrupt_lets_cells_save_themselves_and_the_same_command_goes_on(tmp_path, console):
+    work = cells(budget=60, faults=("interrupt parent",), sleep=0.05)
+    outcome = pool.run_cells(work * 2, Settings(tmp_path / "broken"), 1, console)
+    assert outcome.interrupted
+    assert outcome.endings == {}
+    assert Store(tmp_path / "broken").runs().empty
+    assert (tmp_path / "broken" / "checkpoints" / f"{work[0].cell_id}.pt").exists()
+    assert "left before its end" in console.file.getvalue()
+    pool.run_cells(work, Settings(tmp_path / "broken"), 0, console)  # past the step that interrupts
+    straight = cells(budget=60)
+    pool.run_cells(straight, Settings(tmp_path / "straight"), 0, console)
+    assert returns(tmp_path / "broken") == returns(tmp_path / "straight")
+
+
+def test_an_interrupt_in_this_process(tmp_path, console):
+    work = cells(faults=("interrupt",))
+    outcome = pool.run_cells(work, Settings(tmp_path), 0, console)
+    assert outcome.interrupted
+    assert (tmp_path / "checkpoints").exists()
+    outcome = pool.run_cells(work, Settings(tmp_path), 0, console)
+    assert {ending.status for ending in outcome.endings.values()} == {"completed"}
+
+
+def test_a_cell_that_gives_no_sign_of_life_is_ended_by_force(tmp_path, console, monkeypatch):
+    monkeypatch.setattr(pool, "GRACE_SECONDS", 0.1)
+    (cell,) = cells(faults=("hang",))
+    outcome = pool.run_cells([cell], Settings(tmp_path, timeout=0.1), 1, console)
+    assert {ending.status for ending in outcome.endings.values()} == {"timeout"}
+    assert "ended by force" in Store(tmp_path).runs()["error"][0]
+
+
+def test_completed_runs_survive_a_later_crash(tmp_path, console):
+    from benchmarks.recording import Recording
+
+    (cell,) = cells()
+    pool.run_cells([cell], Settings(tmp_path), 0, console)
+    before = returns(tmp_path)
+    assert Recording(cell, Settings(tmp_path)).write_failure("failed", "a crash") == {}
+    assert returns(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_the_users_mistake(tmp_path, console):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to"):
+        pool.run_cells(cells(), Settings(tmp_path / "file"), 0, console)
+    with pytest.raises(UserError, match="cannot write to"):
+        pool.run_cells(cells(), Settings(tmp_path / "file"), 1, console)
+
+
+def test_a_terminal_shows_a_line_per_running_cell(tmp_path):
+    console = Console(file=io.StringIO(), width=200, force_terminal=True)
+    pool.run_cells(cells(sleep=0.03, seeds=(0,)), Settings(tmp_path), 0, console)
+    text = console.file.getvalue()
+    assert "inverted-pendulum-walker-d0" in text
+    assert "steps/s" in text
+    assert "0/1 runs" in text
+
+
+def test_durations_in_words():
+    assert [duration(s) for s in (3, 89, 90, 3600, 3 * 3600)] == ["3 s", "89 s", "2 min", "60 min", "3.0 h"]

@@ -1,0 +1,261 @@
+"""One cell at a time, in this process: schedules, endings, divergence, timeouts, and resuming to the last bit."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import grid, runner
+from benchmarks.checkpoint import CheckpointWarning
+from benchmarks.evaluation import Evaluator
+from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.profiles import Profile
+from benchmarks.recording import Recording, Settings
+from benchmarks.store import Store
+from benchmarks.tasks import TASKS
+
+BUDGET, AT = 40, 15
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def a_cell(method="toy_methods:WALKER", seeds=(0, 1), evaluations=4, budget=BUDGET, **changes):
+    profile = Profile(
+        name="test",
+        tasks=("inverted-pendulum",),
+        methods=(method,),
+        seeds=seeds,
+        steps=budget,
+        evaluations=evaluations,
+        eval_episodes=2,
+        overrides={method.partition(":")[2].lower(): changes},
+    )
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123"))
+    return cell
+
+
+def after(calls):
+    """A `stop` that turns true at the given call."""
+    left = [calls]
+
+    def stop():
+        left[0] -= 1
+        return left[0] < 0
+
+    return stop
+
+
+def curves(folder):
+    """Every stored evaluation, without what may differ between equal runs of different identity."""
+    columns = ["seed", "step", "update", "episode", "eval_seed", "return", "length", "normalized", "final"]
+    return Store(folder).evaluations()[columns]
+
+
+def test_a_completed_cell_stores_one_run_per_lane_and_one_row_per_episode(tmp_path):
+    cell, pulses = a_cell(), []
+    endings = runner.run_cell(cell, Settings(tmp_path), pulses.append)
+    assert {ending.status for ending in endings.values()} == {"completed"}
+    runs, rows = Store(tmp_path).runs(), Store(tmp_path).evaluations()
+    assert sorted(runs["run_id"]) == sorted(run.run_id for run in cell.runs) == sorted(endings)
+    assert (runs["steps"] == BUDGET).all()
+    assert (runs["updates"] == BUDGET).all()
+    assert runs["error"].isna().all()
+    assert (runs["lanes"] == 2).all()
+    assert (runs["profile"] == "test").all()
+    assert len(rows) == 2 * 4 * 2
+    assert sorted(rows["step"].unique()) == [10, 20, 30, 40]
+    assert (rows["final"] == (rows["step"] == BUDGET)).all()
+    assert sorted(rows["eval_seed"].unique()) == list(Evaluator(cell.first.task, 2).seeds)
+    np.testing.assert_allclose(rows["normalized"], TASKS["inverted-pendulum"].normalize(rows["return"]))
+    assert (rows["length"] - rows["return"]).isin([0, 1]).all()  # 1 per step, but none for the fall
+    assert pulses[-1] == runner.Pulse(BUDGET, BUDGET, rows[rows["final"]]["return"].mean())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_evaluation_neither_counts_as_training_nor_changes_it(tmp_path, monkeypatch):
+    evaluate = Evaluator.evaluate
+    monkeypatch.setattr(Evaluator, "evaluate", lambda *args: (time.sleep(0.3), torch.rand(3), evaluate(*args))[2])
+    runner.run_cell(a_cell(), Settings(tmp_path / "often"))
+    runner.run_cell(a_cell(evaluations=1), Settings(tmp_path / "once"))
+    run = Store(tmp_path / "often").runs().iloc[0]
+    assert run["eval_seconds"] > 4 * 0.3
+    assert run["train_seconds"] < 0.5
+    often, once = curves(tmp_path / "often"), curves(tmp_path / "once")
+    assert often[often["final"]].reset_index(drop=True).equals(once)
+
+
+def test_the_same_cell_twice_gives_the_same_returns(tmp_path):
+    for name in "ab":
+        runner.run_cell(a_cell(), Settings(tmp_path / name))
+    assert curves(tmp_path / "a").equals(curves(tmp_path / "b"))
+
+
+def test_a_lane_trains_as_if_it_were_alone(tmp_path):
+    runner.run_cell(a_cell(), Settings(tmp_path / "together"))
+    runner.run_cell(a_cell(seeds=(1,)), Settings(tmp_path / "alone"))
+    together = curves(tmp_path / "together")
+    assert together[together["seed"] == 1].reset_index(drop=True).equals(curves(tmp_path / "alone"))
+
+
+def test_swept_lanes_get_their_own_values(tmp_path):
+    cell = a_cell(seeds=(0,))
+    lanes = tuple(replace(cell.first, config=replace(cell.first.config, rate=rate)) for rate in (0.0, 0.1))
+    swept = grid.Cell(lanes, replace(cell.config, rate=(0.0, 0.1)), 1.0)
+    runner.run_cell(swept, Settings(tmp_path / "swept"))
+    runner.run_cell(cell, Settings(tmp_path / "alone"))
+    rows = Store(tmp_path / "swept").evaluations()
+    same = rows[rows["run_id"] == lanes[1].run_id]["return"].tolist()
+    assert same == curves(tmp_path / "alone")["return"].tolist()
+
+
+# ---------------------------------------------------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize("calls", [3, 10, 25])
+def test_an_interrupted_cell_goes_on_bit_for_bit(tmp_path, calls):
+    cell = a_cell()
+    runner.run_cell(cell, Settings(tmp_path / "straight"))
+    settings = Settings(tmp_path / "broken")
+    assert runner.run_cell(cell, settings, stop=after(calls)) is None
+    assert [path.name for path in (tmp_path / "broken" / "checkpoints").iterdir()] == [f"{cell.cell_id}.pt"]
+    assert Store(settings.folder).runs().empty
+    assert runner.run_cell(cell, settings, stop=after(5)) is None
+    pulses = []
+    runner.run_cell(cell, settings, pulses.append)
+    assert pulses[0].steps > calls
+    assert curves(settings.folder).equals(curves(tmp_path / "straight"))
+    assert not (settings.folder / "checkpoints").exists()
+
+
+def test_checkpoints_are_written_on_a_clock(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Recording, "save", lambda recording, *parts: saved.append(recording.steps))
+    runner.run_cell(a_cell(), Settings(tmp_path, checkpoint_minutes=0))
+    assert saved == list(range(1, BUDGET))  # the last step needs none
+
+
+def test_a_damaged_checkpoint_or_one_of_other_runs_is_ignored_with_a_warning(tmp_path):
+    cell, other = a_cell(), a_cell(seeds=(2,))
+    assert runner.run_cell(other, Settings(tmp_path), stop=after(3)) is None
+    folder = tmp_path / "checkpoints"
+    path = folder / f"{cell.cell_id}.pt"
+    path.write_bytes((folder / f"{other.cell_id}.pt").read_bytes())
+    with pytest.warns(CheckpointWarning, match="is of other runs and is ignored"):
+        assert runner.run_cell(cell, Settings(tmp_path)) is not None
+    folder.mkdir(exist_ok=True)
+    path.write_bytes(b"torn")
+    with pytest.warns(CheckpointWarning, match="cannot be read and is ignored"):
+        runner.run_cell(cell, Settings(tmp_path))
+    runner.run_cell(cell, Settings(tmp_path / "clean"))
+    assert curves(tmp_path).equals(curves(tmp_path / "clean"))
+
+
+def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):
+    runner.run_cell(a_cell(), Settings(tmp_path), stop=after(3))
+    monkeypatch.setattr("benchmarks.provenance.commit", lambda: ("another", False))
+    with pytest.warns(CheckpointWarning, match="other code than it began with"):
+        runner.run_cell(a_cell(), Settings(tmp_path))
+
+
+# ----------------------------------------------------------------------------------------------------------- endings
+
+
+def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys):
+    endings = runner.run_cell(a_cell(fault="raise", at=AT), Settings(tmp_path))
+    assert {(e.status, e.error, e.steps) for e in endings.values()} == {
+        ("failed", "ValueError: the walker stumbled", AT)
+    }
+    assert "Traceback" in capsys.readouterr().err
+    assert (Store(tmp_path).runs()["status"] == "failed").all()
+    rows = Store(tmp_path).evaluations()
+    assert rows["step"].unique().tolist() == [10]
+    assert not rows["final"].any()
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "step"),
+    [
+        ("nan action", "an action in training was not finite", AT),
+        ("nan policy", "an action in .* was not finite", AT),
+        ("nan info", "size was nan", 20),
+    ],
+)
+def test_a_diverged_lane_does_not_stop_its_neighbour(tmp_path, fault, error, step):
+    runner.run_cell(a_cell(), Settings(tmp_path / "sound"))
+    runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path / "sick"))
+    runs = Store(tmp_path / "sick").runs().set_index("seed")
+    assert runs["status"].to_dict() == {0: "diverged", 1: "completed"}
+    assert pytest.approx(step, abs=1) == runs["steps"][0]
+    assert runs["error"].str.contains(error)[0]
+    sick, sound = curves(tmp_path / "sick"), curves(tmp_path / "sound")
+    assert sick[sick["seed"] == 1].reset_index(drop=True).equals(sound[sound["seed"] == 1].reset_index(drop=True))
+    assert sick[sick["seed"] == 0]["step"].unique().tolist() == [10]
+
+
+def test_training_ends_when_every_lane_has_diverged(tmp_path):
+    endings = runner.run_cell(a_cell(seeds=(0,), fault="nan action", at=AT), Settings(tmp_path))
+    assert [ending.status for ending in endings.values()] == ["diverged"]
+    assert next(iter(endings.values())).updates <= AT + 1
+
+
+def test_a_floating_point_error_is_a_divergence_of_all_lanes(tmp_path):
+    endings = runner.run_cell(a_cell(fault="float", at=AT), Settings(tmp_path))
+    assert {ending.status for ending in endings.values()} == {"diverged"}
+
+
+def test_a_cell_over_its_time_is_stored_as_timeout(tmp_path):
+    endings = runner.run_cell(a_cell(sleep=0.02), Settings(tmp_path, timeout=0.1))
+    (status, error, steps) = {(e.status, e.error, e.steps) for e in endings.values()}.pop()
+    assert (status, error) == ("timeout", "took longer than 0.1 seconds")
+    assert 0 < steps < BUDGET
+
+
+def test_a_method_may_end_before_its_budget(tmp_path):
+    runner.run_cell(a_cell(fault="early", at=AT), Settings(tmp_path))
+    rows = curves(tmp_path)
+    assert sorted(rows[rows["final"]]["step"].unique()) == [AT]
+    assert (Store(tmp_path).runs()["status"] == "completed").all()
+
+
+# ----------------------------------------------------------------------------------------------------------- offline
+
+
+@pytest.fixture
+def looker(monkeypatch):
+    """Cells of the offline toy method, on demonstrations whose action is a tenth of the seed."""
+
+    def load(task, dataset, demos, subsample, seed):
+        actions = np.full((3, 1), seed / 10, np.float32)
+        observations = np.zeros((3, 4), np.float32)
+        return Demonstrations(
+            observations, actions, observations, np.zeros(3, bool), np.zeros(3, int), (seed + 7,), np.zeros(1)
+        )
+
+    monkeypatch.setattr(runner.datasets, "load", load)
+    return lambda **changes: a_cell("toy_methods:LOOKER", **changes)
+
+
+def test_an_offline_method_is_evaluated_once_at_its_end(tmp_path, looker):
+    runner.run_cell(looker(), Settings(tmp_path))
+    runs, rows = Store(tmp_path).runs(), Store(tmp_path).evaluations()
+    assert set(zip(rows["step"], rows["update"], rows["final"], strict=True)) == {(0, 7, True)}
+    assert len(rows) == 2 * 2
+    assert runs["steps"].tolist() == [0, 0]
+    assert runs.set_index("seed")["episode_ids"].map(list).to_dict() == {0: [7], 1: [8]}
+    assert (runs["dataset_hash"] == "0123").all()
+
+
+def test_an_offline_method_cannot_step_the_environments(tmp_path, looker):
+    endings = runner.run_cell(looker(fault="step"), Settings(tmp_path))
+    assert {ending.error for ending in endings.values()} == {"RuntimeError: the budget of 0 environment steps is spent"}
+
+
+def test_a_method_without_progress_has_failed(tmp_path, looker):
+    endings = runner.run_cell(looker(fault="silent"), Settings(tmp_path))
+    assert {ending.error for ending in endings.values()} == {"RuntimeError: looker ended without yielding any progress"}

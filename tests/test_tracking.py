@@ -1,0 +1,101 @@
+"""The wandb mirror: a copy that never stops a run."""
+
+import importlib.util
+
+import pytest
+
+from benchmarks import tracking
+
+wandb = pytest.importorskip("wandb", reason="wandb is an extra")
+
+
+def test_a_curve_is_the_mean_over_episodes(a_run):
+    _, evaluations = a_run(method="gail", finals=(900.0, 1100.0), steps=(0, 500, 1000))
+    points = list(tracking.curve(evaluations))
+    assert [point["step"] for point in points] == [0, 500, 1000]
+    assert [point["return"] for point in points] == [0.0, 500.0, 1000.0]
+    assert points[-1]["normalized"] == pytest.approx(1.0)
+    assert points[-1]["length"] == 1000
+
+
+def test_a_missing_package_is_one_clear_line(monkeypatch):
+    assert tracking.missing() is None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert 'pip install "ndi-bench[wandb]"' in tracking.missing()
+
+
+class Recorder:
+    """Stands in for wandb.init and the run it gives."""
+
+    def __init__(self, fail_in=()):
+        self.fail_in, self.modes, self.logged, self.summary, self.options = fail_in, [], [], {}, {}
+
+    def __call__(self, mode, **options):
+        self.modes.append(mode)
+        self.options = options
+        if mode in self.fail_in:
+            raise wandb.errors.CommError("no network\nand more")
+        return self
+
+    def define_metric(self, *names, **options):
+        pass
+
+    def log(self, values):
+        self.logged.append(values)
+
+    def finish(self, exit_code):
+        self.exit_code = exit_code
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    def install(**options):
+        made = Recorder(**options)
+        monkeypatch.setattr(wandb, "init", made)
+        return made
+
+    return install
+
+
+def test_rows_are_copied(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    made, (run, evaluations) = recorder(), a_run()
+    tracking.mirror(run, evaluations, tmp_path)
+    assert made.modes == ["offline"]
+    assert made.logged == list(tracking.curve(evaluations))
+    assert made.summary["status"] == "completed"
+    assert made.exit_code == 0
+    assert made.options["id"] == run["run_id"]
+    assert made.options["dir"] == str(tmp_path)
+    assert made.options["config"]["config"] == {"rate": 3e-4, "density": {"noise": 0.1}}
+
+
+def test_without_a_network_a_run_is_kept_offline(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    made, (run, evaluations) = recorder(fail_in=("online",)), a_run()
+    with pytest.warns(tracking.TrackingWarning, match="is kept offline: no network$"):
+        tracking.mirror(run, evaluations, tmp_path)
+    assert made.modes == ["online", "offline"]
+    assert made.logged
+
+
+def test_without_a_key_a_run_is_kept_offline(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(wandb, "login", lambda prompt: False)
+    made, (run, evaluations) = recorder(), a_run()
+    tracking.mirror(run, evaluations, tmp_path)
+    assert made.modes == ["offline"]
+
+
+def test_no_trouble_stops_a_run(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    recorder(fail_in=("offline",))
+    with pytest.warns(tracking.TrackingWarning, match="is not mirrored to wandb: CommError: no network$"):
+        tracking.mirror(*a_run(), tmp_path)
+
+
+def test_the_real_package_writes_an_offline_run(tmp_path, monkeypatch, a_run):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    tracking.mirror(*a_run(), tmp_path)
+    assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
