@@ -54,7 +54,7 @@ def test_lanes_do_not_influence_each_other(name, point_problem):
     """Seed 1 gives the same policy alone and beside seed 0, up to float rounding."""
     policies = []
     method, config = SMALL[name]
-    # rounding grows with every step, so few steps
+    # rounding grows with every step, so few steps; a leak between lanes shows at once
     if name == "bc":
         config = dataclasses.replace(config, fit=dataclasses.replace(FIT, steps=30))
     if name == "valuedice":
@@ -65,7 +65,7 @@ def test_lanes_do_not_influence_each_other(name, point_problem):
         policies.append(last.policy)
     states = torch.rand(1, 50, 2) * 2 - 1
     torch.testing.assert_close(
-        policies[0].act(states.repeat(2, 1, 1))[1], policies[1].act(states)[0], atol=1e-3, rtol=1e-3
+        policies[0].act(states.repeat(2, 1, 1))[1], policies[1].act(states)[0], atol=1e-5, rtol=1e-4
     )
 
 
@@ -182,8 +182,9 @@ def test_valuedice_penalties():
 def test_bc_squared_error_reaches_the_regression_optimum(point_problem):
     """The expert is a = clip(-s / 0.3) with noise of standard deviation 0.1, seen 100 times."""
     method, _ = SMALL["bc"]
-    *_, last = method.train(point_problem(), bc.BCConfig("squared error", (32, 32), FIT))
-    s = torch.rand(1, 200, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    problem = point_problem()
+    *_, last = method.train(problem, bc.BCConfig("squared error", (32, 32), FIT))
+    s = torch.tensor(problem.demonstrations[0].observations.copy())[None]
     error = last.policy.act(s) - (-s / 0.3).clamp(-0.99, 0.99)
-    assert error.abs().mean() < 0.15
-    assert error.mean().abs() < 0.05
+    assert error.abs().mean() < 0.05  # half of the noise that it has seen
+    assert error.mean().abs() < 0.03

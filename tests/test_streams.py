@@ -19,6 +19,16 @@ def test_purposes_and_seeds_are_independent():
     assert (correlation - torch.eye(4)).abs().max() < 0.12  # four standard errors
 
 
+def test_a_draw_in_some_lanes_leaves_the_streams_of_others():
+    streams, untouched = Streams((0, 1), "x"), Streams((0, 1), "x")
+    drawn = streams.uniform_in(torch.tensor([True, False]), 3)
+    assert drawn[0].min() > 0
+    assert not drawn[1].any()
+    first, second = streams.uniform(3), untouched.uniform(3)
+    assert not torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
 def test_integers_cover_each_lanes_own_range():
     values = Streams((0, 1), "replay").integers(torch.tensor([3, 1000]), 20_000)
     assert values[0].unique().tolist() == [0, 1, 2]

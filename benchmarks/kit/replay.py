@@ -184,9 +184,9 @@ class Experience:
         if transition.terminated.any():
             ended = torch.as_tensor(transition.terminated, device=device)
             loop = absorbing.expand_as(following)
-            for _ in range(ABSORBING_STEPS):
-                actions = self.absorbing_streams.uniform(1, step.actions.shape[-1]) * 2 - 1
-                self.replay.add(Batch(loop, actions, loop, step.rewards, always), where=ended)
+            actions = self.absorbing_streams.uniform_in(ended, ABSORBING_STEPS, step.actions.shape[-1]) * 2 - 1
+            for action in actions.unbind(1):
+                self.replay.add(Batch(loop, action.unsqueeze(1), loop, step.rewards, always), where=ended)
 
     def sample(self) -> Batch:
         """A batch (L, B): demonstrated transitions first, then the agent's own."""

@@ -35,6 +35,16 @@ class Streams:
         """Uniform draws from [0, 1), (L, *shape)."""
         return torch.stack([torch.rand(shape, generator=g, device=self.device) for g in self.generators])
 
+    def uniform_in(self, lanes: Tensor, *shape: int) -> Tensor:
+        """Uniform draws (L, *shape) in the lanes set in `lanes` (L,) bool; the others get zeros and draw nothing.
+
+        What happens in one lane must not move the streams of the others.
+        """
+        draws = torch.zeros(len(self.generators), *shape, device=self.device)
+        for lane in lanes.nonzero()[:, 0].tolist():
+            draws[lane] = torch.rand(shape, generator=self.generators[lane], device=self.device)
+        return draws
+
     def integers(self, high: Tensor, *shape: int) -> Tensor:
         """Integers from [0, high) for every lane, int64 (L, *shape); `high` is (L,)."""
         # float64 keeps every index reachable up to 2**53; the minimum guards against u * high rounding up to high
