@@ -117,5 +117,5 @@ METHOD = Method(
     source="Ho & Ermon, arXiv 1606.03476; off-policy as in arXiv 1809.02925",
     train=train,
     config=GAILConfig(),
-    cost=lambda config: 1.4 * config.sac.updates_per_step,
+    cost=lambda config: 1.4 * config.sac.cost,
 )

@@ -100,4 +100,5 @@ SAC_ORACLE = Method(
     config=OracleConfig(),
     demonstrations=False,
     privileged=True,
+    cost=lambda config: config.sac.cost,
 )

@@ -178,5 +178,5 @@ METHOD = Method(
     source="Kostrikov et al., arXiv 1912.05032; google-research/value_dice",
     train=train,
     config=ValueDICEConfig(),
-    cost=lambda config: 1.6 * config.updates_per_step * config.batch_size / 128,
+    cost=lambda config: 1.6 * config.updates_per_step * (0.4 + 0.6 * config.batch_size / 128),
 )

@@ -65,7 +65,7 @@ NDI_MADE = Method(
     train=train,
     config=NDIConfig(density=MADEConfig()),
     swept=("reward.lambda_f",),
-    cost=lambda config: 1.1 * config.sac.updates_per_step,
+    cost=lambda config: 1.1 * config.sac.cost,
 )
 
 NDI_EBM = Method(
@@ -76,5 +76,5 @@ NDI_EBM = Method(
     train=train,
     config=NDIConfig(density=EBMConfig()),
     swept=("reward.lambda_f",),
-    cost=lambda config: 1.1 * config.sac.updates_per_step,
+    cost=lambda config: 1.1 * config.sac.cost,
 )
