@@ -61,6 +61,7 @@ class Recording:
     """
 
     def __init__(self, cell: Cell, settings: Settings) -> None:
+        provenance.commit()  # read and kept now: the checkout may have moved on when a long cell ends
         self.cell, self.settings = cell, settings
         self.store = Store(settings.folder)
         self.checkpoint = Checkpoint(
