@@ -70,6 +70,12 @@ def point_demonstrations(seed, episodes=5):
     )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Tests that draw from the global generator draw the same every time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def point_problem():
     """Factory of cells on the point task."""
