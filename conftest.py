@@ -46,6 +46,7 @@ def rows_of_a_run(
         "dataset_id": f"ndi/{task}/expert-v0" if demos else None,
         "demos": demos,
         "subsample": 1,
+        "changes": "{}",
         "privileged": method in ("expert", "sac"),
         "seed": seed,
         "profile": "test",

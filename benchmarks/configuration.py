@@ -66,6 +66,13 @@ def settings(config: Any) -> dict[str, Any]:
     return {setting.name: setting.value for setting in describe(config)}
 
 
+def changes(config: Any, own: Any) -> str:
+    """The settings of a config that differ from a method's own, as JSON by dotted name."""
+    before = settings(own)
+    differing = {name: value for name, value in settings(config).items() if value != before[name]}
+    return json.dumps(differing, sort_keys=True)
+
+
 def describe(config: Any) -> list[Setting]:
     """All fields of a config, nested ones with dotted names, with their types, values and docstrings."""
     return list(_describe(config, ""))

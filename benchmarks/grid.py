@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import registry
-from .configuration import as_json, assign, config_hash, configure, settings
+from .configuration import as_json, assign, changes, config_hash, configure, settings
 from .kit.errors import UserError
 from .profiles import Profile
 from .tasks import Task
@@ -44,6 +44,8 @@ class Run:
     task: Task
     config: Any
     """The method's config for this run: defaults, the source's changes for the task, then the user's."""
+    changes: str
+    """Settings of it that are not the method's own, as JSON; follows from the config and names the difference."""
     seed: int
     demos: int
     """Demonstrated trajectories; 0 for methods that use none."""
@@ -165,6 +167,7 @@ def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) ->
                 privileged=method.privileged,
                 task=task,
                 config=config,
+                changes=changes(config, method.config),
                 seed=seed,
                 demos=demos,
                 subsample=profile.subsample if method.demonstrations else 1,

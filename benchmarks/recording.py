@@ -195,6 +195,7 @@ class Recording:
             "profile": run.profile,
             "config": as_json(run.config),
             "config_hash": run.config_hash,
+            "changes": run.changes,
             "episode_ids": list(self.episode_ids[lane]),
             "dataset_hash": run.dataset_hash,
             **provenance.columns(self.settings.device),

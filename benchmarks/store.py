@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from .kit.errors import UserError
 
-SCHEMA_VERSION = 1
-"""Raised with every change of the columns; files of another version are set aside, never misread."""
+SCHEMA_VERSION = 2
+"""Raised with every change of the columns; `_upgraded` reads older files, newer ones are set aside, never misread."""
 
 STATUSES = ("completed", "failed", "diverged", "timeout")
 """How a run can have ended."""
@@ -50,6 +50,7 @@ RUNS = pa.schema(
         _required("profile", pa.string()),
         _required("config", pa.string()),
         _required("config_hash", pa.string()),
+        _required("changes", pa.string()),
         _required("episode_ids", pa.list_(pa.int64())),
         pa.field("dataset_hash", pa.string()),
         pa.field("commit", pa.string()),
@@ -71,8 +72,8 @@ RUNS = pa.schema(
 )
 """Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
 of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
-`schema` is filled in by the store; columns that may be null: the dataset (methods without demonstrations), the commit
-(no checkout) and the error."""
+`changes` holds the settings that are not the method's own (JSON, dotted names), `schema` is filled in by the store.
+Columns that may be null: the dataset (methods without demonstrations), the commit (no checkout) and the error."""
 
 EVALUATIONS = pa.schema(
     [
@@ -227,6 +228,11 @@ def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, kind: str) -> p
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of an older file with the columns of this version; version 1 did not note changed settings."""
+    return {**record, "changes": "{}", "schema": SCHEMA_VERSION} if record.get("schema") == 1 else record
+
+
 def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     """The file and its run's record."""
     try:
@@ -234,6 +240,7 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         record = json.loads((file.schema_arrow.metadata or {})[b"run"])
     except (pa.ArrowException, KeyError, ValueError):
         raise _NotARunError("it is torn or was not written by the store; delete it to run it again") from None
+    record = _upgraded(record)
     if record["schema"] != SCHEMA_VERSION:
         raise _NotARunError(f"it has schema version {record['schema']}, this version reads {SCHEMA_VERSION}")
     if not file.schema_arrow.equals(EVALUATIONS) or set(record) != set(RUNS.names):

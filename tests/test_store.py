@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.store import EVALUATIONS, RUNS, SetAside, Store
+from benchmarks.store import EVALUATIONS, RUNS, SCHEMA_VERSION, SetAside, Store
 
 
 def test_what_is_written_comes_back(tmp_path, a_run):
@@ -24,7 +25,7 @@ def test_what_is_written_comes_back(tmp_path, a_run):
             assert pd.isna(stored[name])
         else:
             assert stored[name] == value, name
-    assert stored["schema"] == 1
+    assert stored["schema"] == SCHEMA_VERSION
     pd.testing.assert_frame_equal(store.evaluations(), pd.DataFrame(evaluations), check_dtype=False)
     assert store.status(run["run_id"]) == "completed"
     assert store.status("another") is None
@@ -128,12 +129,20 @@ def test_torn_foreign_and_misnamed_files_are_set_aside(tmp_path, a_run):
     assert store.status("bc.hopper.1.1") == "completed"
 
 
-def test_rows_of_another_schema_version_are_set_aside(tmp_path, a_run, monkeypatch):
-    monkeypatch.setattr("benchmarks.store.SCHEMA_VERSION", 2)
+def test_rows_of_a_newer_schema_version_are_set_aside(tmp_path, a_run, monkeypatch):
+    monkeypatch.setattr("benchmarks.store.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     Store(tmp_path).write(*a_run())
     monkeypatch.undo()
-    with pytest.warns(SetAside, match="schema version 2, this version reads 1"):
+    with pytest.warns(SetAside, match=f"schema version {SCHEMA_VERSION + 1}, this version reads {SCHEMA_VERSION}"):
         assert Store(tmp_path).runs().empty
+
+
+def test_files_of_the_first_version_are_still_read():
+    """The reference results were stored before changed settings were noted."""
+    runs = Store(Path(__file__).parents[1] / "results" / "quick-reference").runs()
+    assert len(runs) == 48
+    assert set(runs["changes"]) == {"{}"}
+    assert set(runs["schema"]) == {SCHEMA_VERSION}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -8,6 +8,7 @@ from rich.console import Console
 from benchmarks.reporting import style, tables
 from benchmarks.reporting.formats import Cell, Row, Table, latex_escape, to_latex, to_markdown, to_rich, without_repeats
 from benchmarks.reporting.results import Results, family, settings
+from benchmarks.store import Store
 
 MEMORY = "transcribed from memory of arXiv 2010.09808, Table 2; check against the PDF before citing"
 
@@ -284,3 +285,11 @@ def test_many_footnotes_have_distinct_marks():
 def test_notes_are_said_once():
     first, second = Table("a", "A", ["M"], [], ["x", "y"]), Table("b", "B", ["M"], [], ["y", "z"])
     assert [list(table.notes) for table in without_repeats([first, second])] == [["x", "y"], ["z"]]
+
+
+def test_settings_that_are_not_the_methods_own_are_told(tmp_path, a_run):
+    store = Store(tmp_path)
+    for method, changed in (("bc", '{"hidden": [8]}'), ("gail", '{"hidden": [8]}'), ("ndi-ebm", "{}")):
+        store.write(*a_run(method, changes=changed))
+    notes = tables.returns_table(arranged(store), 1).notes
+    assert "Not the methods' own settings: BC, GAIL (off-policy): hidden [8]." in notes

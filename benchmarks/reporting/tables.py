@@ -313,9 +313,23 @@ def _protocol(results: Results, demos: int, entries: Sequence[Entry]) -> list[st
     lines.append(f"Profile: {', '.join(sorted(runs['profile'].unique()))}.")
     for entry in entries:
         lines += _settings_note(results, runs[runs["entry"] == entry.name], entry)
+    lines += _changes_note(runs, entries)
     methods = {entry.method for entry in entries}
     lines += [f"{note}." for method, note in style.NOTES.items() if method in methods]
     return lines
+
+
+def _changes_note(runs: pd.DataFrame, entries: Sequence[Entry]) -> list[str]:
+    """Which entries did not run with their methods' own settings, in one line; those alike are named together."""
+    labels: dict[str, list[str]] = {}
+    for entry in entries:
+        for changed in runs.loc[(runs["entry"] == entry.name) & (runs["changes"] != "{}"), "changes"].unique():
+            told = ", ".join(f"{name} {value}" for name, value in settings(changed).items())
+            labels.setdefault(told, []).append(entry.label)
+    if not labels:
+        return []
+    told_of = "; ".join(f"{', '.join(who)}: {told}" for told, who in labels.items())
+    return [f"Not the methods' own settings: {told_of}."]
 
 
 def _settings_note(results: Results, runs: pd.DataFrame, entry: Entry) -> list[str]:
