@@ -72,9 +72,15 @@ def content_hash(episodes: Iterable[Episode]) -> str:
 
 
 def choose(numbers: Sequence[int] | np.ndarray, count: int, seed: int) -> tuple[int, ...]:
-    """The first `count` of all episode numbers in the order that belongs to a seed; a smaller choice is part of it."""
-    order = np.random.default_rng([seed, zlib.crc32(b"episodes")]).permutation(np.asarray(numbers))
-    return tuple(int(number) for number in order[:count])
+    """The first `count` of all episode numbers in the order that belongs to a seed; a smaller choice is part of it.
+
+    The first episodes of different seeds differ as long as there are enough, so that with one demonstration the spread
+    over seeds is one over demonstrations, too; the others follow in an order that the seed alone decides.
+    """
+    name = zlib.crc32(b"episodes")
+    first = np.random.default_rng(name).permutation(np.asarray(numbers))[seed % len(numbers)]
+    rest = np.random.default_rng([seed, name]).permutation([number for number in numbers if number != first])
+    return tuple(int(number) for number in [first, *rest][:count])
 
 
 def demonstrations(episodes: Sequence[Episode], scale: ActionScale, subsample: int, seed: int) -> Demonstrations:

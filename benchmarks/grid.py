@@ -20,6 +20,9 @@ from .tasks import Task
 if TYPE_CHECKING:
     from .kit.contract import Method
 
+PROTOCOL = 2
+"""Raised whenever the suite changes what a run means without changing any of its settings, so that stored runs of the
+former meaning are not taken for the new. 2: seeds begin with different demonstrations."""
 UPDATES_PER_SECOND = 130.0
 """SAC updates per second and core of the reference machine (batch 128, networks 256 x 256, 17 observations, one thread
 of a 2-core x86 server), with one environment step each. Only estimates depend on it."""
@@ -72,6 +75,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """All that makes two runs the same run."""
         return {
+            "protocol": PROTOCOL,
             "method": self.method,
             "config": json.loads(as_json(self.config)),
             "env_id": self.task.env_id,

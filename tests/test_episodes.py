@@ -78,6 +78,12 @@ def test_a_smaller_choice_is_part_of_a_larger_one():
     assert len({choose(numbers, 5, seed) for seed in range(5)}) == 5
 
 
+def test_no_two_seeds_begin_with_the_same_episode():
+    numbers = [3, 5, 7, 20, 21]
+    assert sorted(choose(numbers, 1, seed)[0] for seed in range(5)) == numbers
+    assert choose(numbers, 1, 5) == choose(numbers, 1, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
