@@ -52,6 +52,8 @@ class OracleConfig:
     """The shared learner."""
     reward_scale: float = 1.0
     """Factor on the true reward."""
+    standardise: bool = True
+    """Standardise observations by their mean and standard deviation in the warm-up; off: raw observations."""
 
 
 def train_sac(problem: Problem, config: OracleConfig) -> Iterator[Progress]:
@@ -62,6 +64,8 @@ def train_sac(problem: Problem, config: OracleConfig) -> Iterator[Progress]:
     problem.keep(learner=learner, experience=experience)
     info: dict[str, torch.Tensor] = {}
     for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+        if config.standardise and updates and not learner.updates:
+            experience.fit_standardiser()
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=config.reward_scale * batch.rewards))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,29 @@ def test_demonstrations_keep_their_own_lane_and_order(point_problem):
         np.testing.assert_array_equal(rows.observations[lane].numpy(), demonstrations.observations)
         np.testing.assert_array_equal(rows.next_observations[lane].numpy(), demonstrations.next_observations)
         np.testing.assert_array_equal(rows.actions[lane].numpy(), demonstrations.actions)
+
+
+def test_the_standardiser_can_be_fitted_to_what_was_seen(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    standardise = Standardiser.identity(problem)
+    experience = Experience(problem, standardise, 8)
+    generator = np.random.default_rng(0)
+    raw = (generator.standard_normal((50, 2, 2)) * [1, 10] + [[[5, 0], [-5, 3]]]).astype(np.float32)
+    no = np.zeros(2, bool)
+    for before, after in itertools.pairwise(raw):
+        experience.add(Transition(before, before * 0, after, no, no, np.ones(2, np.float32)))
+    experience.fit_standardiser()
+    rows = experience.replay.latest(49)
+    mean, std = raw[:-1].mean(0), raw[:-1].std(0) + 1e-3
+    np.testing.assert_allclose(rows.observations, ((raw[:-1] - mean) / std).swapaxes(0, 1), atol=1e-4)
+    np.testing.assert_allclose(rows.next_observations, ((raw[1:] - mean) / std).swapaxes(0, 1), atol=1e-4)
+    assert (rows.actions == 0).all()
+    assert (rows.rewards == 1).all()
+    np.testing.assert_allclose(
+        standardise(torch.tensor(raw[:1]).swapaxes(0, 1))[:, 0], (raw[0] - mean) / std, atol=1e-4
+    )
+    with pytest.raises(ValueError, match="not raw"):
+        experience.fit_standardiser()
 
 
 @pytest.mark.parametrize("ended", [True, False])

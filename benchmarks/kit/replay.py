@@ -188,6 +188,21 @@ class Experience:
             for action in actions.unbind(1):
                 self.replay.add(Batch(loop, action.unsqueeze(1), loop, step.rewards, always), where=ended)
 
+    def fit_standardiser(self) -> None:
+        """Fit the standardiser to the observations stored so far, which must be raw, and standardise those.
+
+        Raises:
+            ValueError: the standardiser is not the identity, or the lanes hold different numbers of transitions.
+        """
+        standardise, size = self.standardise, int(self.replay.sizes.max())
+        if not (standardise.mean == 0).all() or not (standardise.std == 1).all() or (self.replay.sizes != size).any():
+            raise ValueError("the stored observations are not raw, or not of all lanes")
+        rows = self.replay.rows[:, :size]
+        observations, _, following, _, _ = rows.split(self.replay.columns, dim=-1)  # views
+        standardise.fit(observations)
+        observations.copy_(standardise(observations))
+        following.copy_(standardise(following))
+
     def sample(self) -> Batch:
         """A batch (L, B): demonstrated transitions first, then the agent's own."""
         own = self.sample_agent(self.batch_size - self.demonstrated)

@@ -52,6 +52,12 @@ class Standardiser(nn.Module):
         as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=problem.device)  # noqa: E731
         return cls(as_tensor(mean), as_tensor(std), absorbing=absorbing)
 
+    @torch.no_grad()
+    def fit(self, observations: Tensor, floor: float = 1e-3) -> None:
+        """Take mean and std + floor from raw observations (L, N, d), in place; for methods without demonstrations."""
+        self.mean.copy_(observations.mean(1, keepdim=True))
+        self.std.copy_(observations.std(1, keepdim=True, correction=0) + floor)
+
     def forward(self, observations: Tensor) -> Tensor:
         """Standardised observations (L, N, size) for raw ones (L, N, d)."""
         states = ((observations - self.mean) / self.std).clamp_(-self.clip, self.clip)
