@@ -11,9 +11,9 @@ import contextlib
 import difflib
 import json
 import math
-import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from .experts import has_expert, load_expert, model_card
 from .experts.rollout import expert_player, rollout
 from .kit.demonstrations import Demonstrations
 from .kit.errors import UserError
-from .staging import staged
+from .staging import staged, variables
 from .tasks import TASKS, Task
 
 EPISODES = 25
@@ -157,23 +157,20 @@ def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:
     return found
 
 
-def details(task: Task, choice: str) -> dict[str, Any]:
-    """All metadata of a dataset, with `returns` and `lengths` of its episodes; builds or downloads it if need be.
+def details(task: Task, choice: str) -> tuple[dict[str, Any], list[Episode], tuple[int | None, ...]]:
+    """A dataset's metadata, its episodes, and the seeds they were reset with (None where not stored).
 
     Raises:
         UserError: as `prepare`.
     """
     dataset = _open(task, choice)
     episodes = _read(dataset, dataset.episode_indices)
-    return {
-        **_metadata(dataset.spec.dataset_id),
-        "returns": [episode.total_return for episode in episodes],
-        "lengths": [len(episode) for episode in episodes],
-    }
+    stored = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    return _metadata(dataset.spec.dataset_id), episodes, tuple(metadata.get("seed") for metadata in stored)
 
 
 def write_manifest(task_names: Iterable[str], path: Path = manifest.PATH) -> dict[str, dict[str, Any]]:
-    """Build the embedded datasets of tasks if need be and record what they contain; other entries stay as they are.
+    """Build the embedded datasets of tasks in a passing folder and record what they contain; other entries stay.
 
     Returns:
         The whole manifest.
@@ -182,7 +179,8 @@ def write_manifest(task_names: Iterable[str], path: Path = manifest.PATH) -> dic
         UserError: as `prepare`.
     """
     for name in task_names:
-        manifest.record(name, _metadata(_open(TASKS[name], "embedded").spec.dataset_id), path)
+        with tempfile.TemporaryDirectory() as folder, variables(MINARI_DATASETS_PATH=folder):
+            manifest.record(name, _metadata(_open(TASKS[name], "embedded").spec.dataset_id), path)
     return manifest.read(path)
 
 
@@ -310,15 +308,8 @@ def _making(dataset_id: str) -> Iterator[bool]:
         if partial is None:
             yield False
             return
-        previous = os.environ.get("MINARI_DATASETS_PATH")
-        os.environ["MINARI_DATASETS_PATH"] = str(partial)
-        try:
+        with variables(MINARI_DATASETS_PATH=str(partial)):
             yield True
-        finally:
-            if previous is None:
-                del os.environ["MINARI_DATASETS_PATH"]
-            else:
-                os.environ["MINARI_DATASETS_PATH"] = previous
 
 
 def _build(task: Task, dataset_id: str) -> None:

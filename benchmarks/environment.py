@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import math
+import os
 import platform
 import warnings
 import zlib
@@ -62,6 +63,11 @@ def _quiet_mujoco() -> Iterator[None]:
     except ImportError:
         yield
         return
+    except (AttributeError, RuntimeError) as error:  # what a missing renderer makes of MUJOCO_GL
+        backend = os.environ.get("MUJOCO_GL")
+        raise UserError(
+            f"MuJoCo cannot be loaded with MUJOCO_GL={backend} ({error}); set it to egl or unset it"
+        ) from error
     if not hasattr(mujoco, "MjLogConfig"):
         yield
         return
@@ -75,8 +81,12 @@ def _quiet_mujoco() -> Iterator[None]:
         mujoco.MjLogConfig.set(config)
 
 
-def make(task: Task) -> gym.Env[np.ndarray, np.ndarray]:
+def make(task: Task, render_mode: str | None = None) -> gym.Env[np.ndarray, np.ndarray]:
     """Open one environment of a task.
+
+    Args:
+        task: the task.
+        render_mode: Gymnasium's; by default nothing is rendered.
 
     Raises:
         UserError: the environment is unknown, cannot be built, has no time limit, or has spaces other than flat
@@ -84,7 +94,8 @@ def make(task: Task) -> gym.Env[np.ndarray, np.ndarray]:
     """
     try:
         with _quiet_mujoco():
-            environment = gym.make(task.env_id, disable_env_checker=True)
+            options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+            environment = gym.make(task.env_id, disable_env_checker=True, **options)
     except (gym.error.Error, ImportError, OSError) as error:
         raise UserError(f"task {task.name}: cannot open environment {task.env_id}: {_one_line(error)}") from error
     for role, space in (("observation", environment.observation_space), ("action", environment.action_space)):

@@ -26,6 +26,7 @@ from .grid import Cell
 from .kit.errors import UserError
 from .recording import Ending, Recording, Settings
 from .runner import Pulse, run_cell
+from .staging import variables
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """More threads than cores would fight each other, and the number of threads changes the last bits of results."""
@@ -176,7 +177,7 @@ class _Pool:
 
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
-        with _environment(ONE_THREAD):
+        with variables(**ONE_THREAD):
             self.running.append(_Worker(cell, self.settings))
 
     def _attend(self, worker: _Worker) -> None:
@@ -226,21 +227,6 @@ class _Pool:
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
             more = f" (see {log})" if log is not None and log.exists() else ""
             self.display.say(f"  {error}{more}", "red")
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the processes that are started meanwhile."""
-    previous = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in previous.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _work(connection: Connection, work: bytes, log: str) -> None:

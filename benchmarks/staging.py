@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all: made in a hidden place under a lock, then renamed."""
+"""Folders that appear whole or not at all: made in a hidden place under a lock, then renamed; passing variables."""
 
 from __future__ import annotations
 
@@ -52,3 +52,18 @@ def staged(root: Path, name: str) -> Iterator[Path | None]:
             os.rename(partial / name, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def variables(**changes: str) -> Iterator[None]:
+    """Set environment variables for a while, for libraries and processes that read nothing else."""
+    previous = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in previous.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

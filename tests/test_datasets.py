@@ -12,6 +12,7 @@ import minari
 import numpy as np
 import pytest
 from minari.data_collector import EpisodeBuffer
+from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks import datasets, manifest
 from benchmarks.datasets import DatasetWarning, details, expected_hash, listing, load, prepare, resolve
@@ -22,6 +23,7 @@ from benchmarks.tasks import TASKS, Task
 # on another kind of machine the built data may differ from the published: a warning to users, not a failure
 pytestmark = pytest.mark.filterwarnings("ignore::benchmarks.datasets.DatasetWarning")
 
+PAPER = [task for task in TASKS.values() if "paper" in task.tags]
 HOPPER, CHEETAH, PENDULUM = TASKS["hopper"], TASKS["halfcheetah"], TASKS["inverted-pendulum"]
 
 
@@ -206,7 +208,9 @@ def test_a_manifest_can_be_written(folder, monkeypatch, tmp_path_factory):
     small_expert(monkeypatch, tmp_path_factory)
     path = tmp_path_factory.mktemp("manifest") / "manifest.json"
     written = datasets.write_manifest(["inverted-pendulum"], path)
-    info = prepare(PENDULUM, "ndi/inverted-pendulum/expert-v0")
+    assert minari.list_local_datasets() == {}  # built apart from the user's own
+    monkeypatch.setattr(manifest, "difference", lambda *args, known=manifest.difference: known(*args, path=path))
+    info = prepare(PENDULUM, "embedded")
     assert written["inverted-pendulum"]["content_hash"] == info.content_hash
     assert written["inverted-pendulum"]["mean_return"] == info.mean_return
     assert written["inverted-pendulum"]["total_episodes"] == 3
@@ -405,18 +409,89 @@ def test_without_the_extra_the_fix_is_named(folder, monkeypatch):
         prepare(HOPPER, "hub")
 
 
-def test_what_the_hub_sends_is_put_in_place_once_it_is_whole(folder, monkeypatch):
-    sent = []
+class LocalHub(CloudStorage):
+    """Minari's own interface to a remote store, in front of a folder in Minari's own storage format."""
 
-    def download(dataset_id):
-        print("noise")
-        foreign(dataset_id)
-        sent.append(dataset_id)
+    def __init__(self, folder):
+        self.folder, self.sent = folder, []
 
-    monkeypatch.setattr(minari, "download_dataset", download)
-    assert prepare(HOPPER, "hub").path == folder / "mujoco/hopper/expert-v0"
-    assert len(load(HOPPER, "hub", 1, 1, 0)) == 30
-    assert sent == ["mujoco/hopper/expert-v0"]
+    def list_datasets(self, prefix=None):
+        ids = (path.parent.parent.relative_to(self.folder).as_posix() for path in self.folder.rglob("metadata.json"))
+        return [name for name in ids if name.startswith(prefix or "")]
+
+    def get_dataset_metadata(self, dataset_id):
+        return json.loads((self.folder / dataset_id / "data/metadata.json").read_text())
+
+    def download_dataset(self, dataset_id, path):
+        self.sent.append(dataset_id)
+        shutil.copytree(self.folder / dataset_id, path / dataset_id)
+
+    def list_namespaces(self):
+        return sorted(path.parent.relative_to(self.folder).as_posix() for path in self.folder.rglob("namespace_*.json"))
+
+    def download_namespace_metadata(self, namespace, path):
+        (path / namespace).mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.folder / namespace / "namespace_metadata.json", path / namespace)
+
+    def upload_dataset(self, dataset_id):
+        raise AssertionError("nothing is ever sent")
+
+    upload_namespace = upload_dataset
+
+
+@pytest.fixture
+def hub(tmp_path_factory, folder, monkeypatch):
+    """A stand-in for the hub, with the official dataset of every task of the paper; the user's own folder is empty."""
+    there = tmp_path_factory.mktemp("hub")
+    with monkeypatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(there))
+        for task in PAPER:
+            foreign(task.hub_dataset, env_id=task.env_id, episodes=2)
+    made = LocalHub(there)
+    for module in (minari.storage.hosting, minari.namespace):
+        monkeypatch.setattr(module, "get_cloud_storage", lambda *_, **__: made)
+    return made
+
+
+def test_every_official_dataset_is_downloaded_once_and_put_in_place(hub, folder, capsys):
+    for task in PAPER:
+        info = prepare(task, "hub")
+        assert info.path == folder / task.hub_dataset
+        assert len(load(task, "hub", 2, 1, 0)) == 60
+    assert hub.sent == [
+        "mujoco/hopper/expert-v0",
+        "mujoco/halfcheetah/expert-v0",
+        "mujoco/walker2d/expert-v0",
+        "mujoco/ant/expert-v0",
+        "mujoco/humanoid/expert-v0",
+    ]
+    assert sorted(minari.list_local_datasets()) == sorted(hub.sent)
+    said = capsys.readouterr()
+    assert said.out == ""  # Minari's messages are no results
+    assert "Downloading mujoco/hopper/expert-v0" in said.err
+
+
+def test_a_download_that_breaks_off_leaves_nothing(hub, folder, monkeypatch):
+    download = hub.download_dataset
+
+    def broken(dataset_id, path):
+        download(dataset_id, path)
+        (path / dataset_id / "data/main_data.hdf5").unlink()
+        raise ConnectionError("reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "download_dataset", broken)
+        with pytest.raises(UserError, match=r"mujoco/hopper/expert-v0 .*reset by peer.* use --dataset embedded"):
+            prepare(HOPPER, "hub")
+    assert [path for path in folder.iterdir() if path.is_dir()] == []
+    assert prepare(HOPPER, "hub").episodes == 2
+
+
+def test_a_dataset_that_the_hub_does_not_have_is_one_clear_line(hub):
+    gone = Task("hopper", "Hopper-v5", hub_dataset="mujoco/hoppper/expert-v0")
+    with pytest.raises(UserError, match=r"mujoco/hoppper/expert-v0 .*find any version") as caught:
+        prepare(gone, "hub")
+    assert_one_line(caught)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -435,8 +510,9 @@ def test_the_listing_shows_what_is_there_and_what_can_be_built(hopper):
 
 
 def test_details_have_the_metadata_and_every_episode(hopper):
-    found = details(HOPPER, "embedded")
-    assert found["dataset_id"] == "ndi/hopper/expert-v0"
-    assert len(found["returns"]) == len(found["lengths"]) == 25
-    assert np.mean(found["returns"]) == pytest.approx(found["mean_return"])
-    assert max(found["lengths"]) == 1000
+    metadata, episodes, seeds = details(HOPPER, "embedded")
+    assert metadata["dataset_id"] == "ndi/hopper/expert-v0"
+    assert seeds == tuple(metadata["seeds"])
+    assert len(episodes) == 25
+    assert np.mean([episode.total_return for episode in episodes]) == pytest.approx(metadata["mean_return"])
+    assert max(map(len, episodes)) == 1000
