@@ -41,6 +41,13 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def experts(session: nox.Session) -> None:
+    """Train or list experts; arguments go to `ndi-bench experts`, such as `train hopper` (default: `list`)."""
+    install(session)
+    session.run("ndi-bench", "experts", *(session.posargs or ["list"]), env=ONE_THREAD)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
     install(session, "dev", "wandb")
@@ -73,7 +80,7 @@ def regression(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write `constraints.txt` anew from an environment made without pins; run the tests before committing it."""
-    session.install("-e", ".[dev,wandb,hub,slurm]", "torch==2.13.0", "mujoco==4.0.0")
+    session.install("-e", ".[dev,wandb,hub,slurm,video]", "torch==2.13.0", "mujoco==4.0.0")
     frozen = session.run("pip", "freeze", "--exclude-editable", silent=True) or ""
     lines = sorted(line.split("+cpu")[0] for line in frozen.splitlines() if "==" in line and not line.startswith("-e"))
     with open("constraints.txt", "w") as file:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from .data_commands import demos_app, references
+from .expert_commands import experts_app
 from .kit.errors import UserError
 from .terminal import console, show_own_warnings, table
 
@@ -30,6 +30,7 @@ app = typer.Typer(
     "`ndi-bench run` trains and evaluates; `ndi-bench report` shows what is stored.",
 )
 app.add_typer(demos_app, name="demos")
+app.add_typer(experts_app, name="experts")
 app.command()(references)
 
 CUSTOM = "custom"
@@ -136,7 +137,7 @@ def run(
         evaluations=evaluations,
         eval_episodes=eval_episodes,
     )
-    chosen = _with_settings(chosen, set_ or [])
+    chosen = chosen.with_settings(set_ or [])
     folder = out or Path("results") / chosen.name
     again = _names(retry, grid.RETRIABLE, "--retry")
     find_hash = datasets.expected_hash if dry_run else lambda task, choice: datasets.prepare(task, choice).content_hash
@@ -270,22 +271,6 @@ def _profile(name: str | None, **changes: Any) -> Profile:
         neutral = Profile(name=CUSTOM, tasks=("-",), methods=("-",), seeds=(0,))
         return neutral.changed(**changes)
     return load(name or "quick").changed(**changes)
-
-
-def _with_settings(profile: Profile, changes: list[str]) -> Profile:
-    """The profile with METHOD.FIELD=VALUE added to its overrides; values are read as TOML, else as plain text."""
-    overrides = {method: dict(fields) for method, fields in profile.overrides.items()}
-    for change in changes:
-        name, equals, text = change.partition("=")
-        method, dot, field = name.strip().partition(".")
-        if not equals or not dot:
-            raise UserError(f"--set {change}: it must be METHOD.FIELD=VALUE, such as bc.fit.steps=1000")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text.strip()
-        overrides.setdefault(method, {})[field] = value
-    return profile.changed(overrides=overrides or None)
 
 
 def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:

@@ -15,6 +15,7 @@ from .checkpoint import Checkpoint, CheckpointWarning
 from .configuration import as_json
 from .containment import ContainedPolicy, check_info
 from .evaluation import Evaluator
+from .experts.snapshots import keep_if_best
 from .grid import Cell, Run
 from .kit.contract import Progress, Stateful
 from .store import Store
@@ -36,6 +37,8 @@ class Settings:
     """Minutes between two checkpoints."""
     wandb: bool = False
     """Mirror finished runs to Weights & Biases."""
+    keep_policies: bool = False
+    """Keep the best policy of every run, to make an expert of it."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ class Recording:
                 }
                 for episode, seed in enumerate(evaluator.seeds)
             ]
+            if self.settings.keep_policies:
+                run_id = self.cell.runs[lane].run_id
+                keep_if_best(self.settings.folder, run_id, progress.policy, lane, self.evaluations[lane])
         self.mean_return = float(returns[alive].mean()) if alive else None
         self.eval_seconds += time.perf_counter() - begin
 

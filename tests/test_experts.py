@@ -6,11 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from benchmarks.episodes import content_hash
 from benchmarks.experts import FOLDER, ExpertPolicy, export, has_expert, load_expert, model_card
-from benchmarks.experts.measure import measure, publish
+from benchmarks.experts.measure import measure_random, measure_returns
 from benchmarks.experts.rollout import expert_player, random_player, rollout
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.streams import Streams
@@ -92,8 +93,10 @@ def test_what_is_exported_is_loaded(tmp_path):
 
 def test_a_task_without_an_expert_names_the_way_out(tmp_path):
     assert not has_expert("hopper", tmp_path)
-    with pytest.raises(UserError, match="no expert policy is shipped for hopper yet; use --dataset hub or"):
+    with pytest.raises(UserError, match=r"there is no expert of hopper in .*experts train"):
         load_expert("hopper", folder=tmp_path)
+    with pytest.raises(UserError, match="no expert policy is shipped for nobody yet; use --dataset hub or"):
+        load_expert("nobody")
 
 
 def test_damaged_weights_name_the_file_and_the_fix(tmp_path):
@@ -181,22 +184,17 @@ def test_progress_is_reported_up_to_the_end():
     assert fractions[-1] == 1.0
 
 
-def test_measured_references_are_written_task_by_task(tmp_path):
-    path = tmp_path / "references.json"
-    measure(["inverted-double-pendulum"], episodes=3, path=path)
-    found = measure(["inverted-pendulum"], episodes=3, path=path)
-    assert list(found) == ["inverted-pendulum", "inverted-double-pendulum"]
-    entry = found["inverted-pendulum"]
+def test_measured_returns_are_those_of_the_measured_episodes():
+    policy = ExpertPolicy(weights())
+    measured = measure_returns(PENDULUM, policy, episodes=4)
+    for kind, stochastic in (("deterministic", False), ("stochastic", True)):
+        played = rollout(PENDULUM, expert_player(policy, stochastic), range(3_000_000, 3_000_004))
+        returns = [episode.total_return for episode in played]
+        found = measured["returns"][kind]
+        assert found["mean"] == np.mean(returns)
+        assert found["standard_error"] == pytest.approx(scipy.stats.sem(returns), abs=6e-4)
+        assert found["episodes"] == 4
+    assert measured["measured_with"]["mujoco"]
     # one reward per step: the return is the length
-    assert entry["random"]["mean"] == pytest.approx(entry["random"]["mean_length"], abs=1.1)
-    assert entry["random"]["episodes"] == 3
-    assert entry["versions"]["mujoco"]
-
-
-def test_publishing_measures_and_completes_the_card(tmp_path):
-    card = publish("inverted-pendulum", weights(), {"log_std": "rescaled"}, episodes=2, folder=tmp_path)
-    assert card == model_card("inverted-pendulum", tmp_path)
-    policy = load_expert("inverted-pendulum", folder=tmp_path)
-    for kind in ("deterministic", "stochastic"):
-        played = rollout(PENDULUM, expert_player(policy, kind == "stochastic"), [3_000_000, 3_000_001])
-        assert card["returns"][kind]["mean"] == np.mean([episode.total_return for episode in played])
+    random = measure_random(PENDULUM, episodes=3)
+    assert random["mean"] == pytest.approx(random["mean_length"], abs=1.1)

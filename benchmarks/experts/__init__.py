@@ -97,7 +97,7 @@ class ExpertPolicy(nn.Module):
 
 
 def has_expert(task_name: str, folder: Path = FOLDER) -> bool:
-    """Whether an expert is shipped for the task."""
+    """Whether there is an expert of the task."""
     return (folder / f"{task_name}.safetensors").exists() and (folder / f"{task_name}.json").exists()
 
 
@@ -108,6 +108,8 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
         UserError: no expert is shipped for the task, or its card cannot be read.
     """
     if not has_expert(task_name, folder):
+        if folder != FOLDER:
+            raise UserError(f"there is no expert of {task_name} in {folder}; `ndi-bench experts train` makes one")
         raise UserError(
             f"no expert policy is shipped for {task_name} yet; use --dataset hub or --dataset NAMESPACE/NAME-vN"
         )

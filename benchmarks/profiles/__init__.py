@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -110,6 +110,25 @@ class Profile(BaseModel):
         """
         given = {key: value for key, value in changes.items() if value is not None}
         return _validated({**self.model_dump(), **given}, lambda field: f"--{field.replace('_', '-')}")
+
+    def with_settings(self, changes: Sequence[str]) -> Profile:
+        """This profile with overrides written as METHOD.FIELD=VALUE; values are read as TOML, else as plain text.
+
+        Raises:
+            UserError: a change is written otherwise.
+        """
+        overrides = {method: dict(fields) for method, fields in self.overrides.items()}
+        for change in changes:
+            name, equals, text = change.partition("=")
+            method, dot, field = name.strip().partition(".")
+            if not equals or not dot:
+                raise UserError(f"--set {change}: it must be METHOD.FIELD=VALUE, such as bc.fit.steps=1000")
+            try:
+                value = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:
+                value = text.strip()
+            overrides.setdefault(method, {})[field] = value
+        return self.changed(overrides=overrides or None)
 
 
 def names() -> list[str]:
