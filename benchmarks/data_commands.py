@@ -1,4 +1,4 @@
-"""The verbs about data: `ndi-bench demos list|build|show` and `ndi-bench references`."""
+"""The verbs about data: `ndi-bench demos list|build|record|show` and `ndi-bench references`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,24 @@ def build_demos(
             highlight=False,
             soft_wrap=True,
         )
+
+
+@demos_app.command("record")
+def record_demos(
+    task: Annotated[str, typer.Argument(help="The task, or my_module:TASK.")],
+    dataset_id: Annotated[str, typer.Argument(help="Id of the new dataset, such as lab/hopper/expert-v0.")],
+    folder: Annotated[Path, typer.Option("--from", help="Folder of the expert, as `ndi-bench experts train` left it.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many to play.")] = 25,
+) -> None:
+    """Build a dataset from an expert of your own; use it with --dataset and its id."""
+    from . import datasets, registry
+
+    info = datasets.record(registry.find_task(task), dataset_id, folder, episodes)
+    console.print(
+        f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, in {info.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @demos_app.command("show")

@@ -13,7 +13,6 @@ import json
 import math
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from rich.progress import Progress
 from . import manifest
 from .environment import ActionScale, make, require_spaces, simulation_versions
 from .episodes import Episode, choose, content_hash, demonstrations
-from .experts import has_expert, load_expert, model_card
+from .experts import FOLDER, has_expert, load_expert, model_card
 from .experts.rollout import expert_player, rollout
 from .kit.demonstrations import Demonstrations
 from .kit.errors import UserError
@@ -169,19 +168,24 @@ def details(task: Task, choice: str) -> tuple[dict[str, Any], list[Episode], tup
     return _metadata(dataset.spec.dataset_id), episodes, tuple(metadata.get("seed") for metadata in stored)
 
 
-def write_manifest(task_names: Iterable[str], path: Path = manifest.PATH) -> dict[str, dict[str, Any]]:
-    """Build the embedded datasets of tasks in a passing folder and record what they contain; other entries stay.
+def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) -> DatasetInfo:
+    """Build a dataset from an expert that is not shipped, such as one of a task of one's own.
 
-    Returns:
-        The whole manifest.
+    Args:
+        task: the task.
+        dataset_id: Minari id of the new dataset.
+        folder: where the expert's weights and model card lie.
+        episodes: how many to play.
 
     Raises:
-        UserError: as `prepare`.
+        UserError: the id is none or taken, there is no such expert, or the dataset cannot be written.
     """
-    for name in task_names:
-        with tempfile.TemporaryDirectory() as folder, variables(MINARI_DATASETS_PATH=folder):
-            manifest.record(name, _metadata(_open(TASKS[name], "embedded").spec.dataset_id), path)
-    return manifest.read(path)
+    if not _ID.fullmatch(dataset_id):
+        raise UserError(f"{dataset_id!r} is no id of a dataset; use one such as lab/{task.name}/expert-v0")
+    if _folder(dataset_id).exists():
+        raise UserError(f"dataset {dataset_id} is in {_folder(dataset_id)} already; use another id, or delete it")
+    _build(task, dataset_id, folder, episodes)
+    return prepare(task, dataset_id)
 
 
 # --- opening and checking ---------------------------------------------------------------------------------------------
@@ -192,7 +196,7 @@ def _open(task: Task, choice: str) -> minari.MinariDataset:
     dataset_id = resolve(task, choice)
     if not _folder(dataset_id).exists():
         if choice == "embedded":
-            _build(task, dataset_id)
+            _build(task, dataset_id, FOLDER, EPISODES)
         elif choice == "hub":
             _download(dataset_id)
         else:
@@ -312,10 +316,10 @@ def _making(dataset_id: str) -> Iterator[bool]:
             yield True
 
 
-def _build(task: Task, dataset_id: str) -> None:
-    """Play the shipped expert and store its episodes, with all that is needed to make them again."""
-    player = expert_player(load_expert(task.name))
-    seeds = range(FIRST_SEED, FIRST_SEED + EPISODES)
+def _build(task: Task, dataset_id: str, folder: Path, number: int) -> None:
+    """Play the expert in a folder and store its episodes, with all that is needed to make them again."""
+    card, player = model_card(task.name, folder), expert_player(load_expert(task.name, folder=folder))
+    seeds = range(FIRST_SEED, FIRST_SEED + number)
     console = Console(stderr=True)
     try:
         with _making(dataset_id) as needed:
@@ -323,7 +327,7 @@ def _build(task: Task, dataset_id: str) -> None:
                 with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
                     line = bar.add_task(f"building dataset {dataset_id}", total=1.0)
                     episodes = rollout(task, player, seeds, lambda fraction: bar.update(line, completed=fraction))
-                    _create(task, dataset_id, episodes, seeds)
+                    _create(task, dataset_id, card, episodes, seeds)
     except OSError as error:
         raise UserError(
             f"cannot write dataset {dataset_id} to {_folder('')} ({_one_line(error)}); "
@@ -331,9 +335,11 @@ def _build(task: Task, dataset_id: str) -> None:
         ) from error
 
 
-def _create(task: Task, dataset_id: str, episodes: Sequence[Episode], seeds: Sequence[int]) -> None:
+def _create(
+    task: Task, dataset_id: str, card: Mapping[str, Any], episodes: Sequence[Episode], seeds: Sequence[int]
+) -> None:
     """Write a Minari dataset with full metadata to the current MINARI_DATASETS_PATH."""
-    card, versions, environment = model_card(task.name), simulation_versions(), make(task)
+    versions, environment = simulation_versions(), make(task)
     arrays = ("observations", "actions", "rewards", "terminations", "truncations")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* is set to None")  # we have no e-mail address to give
@@ -348,7 +354,7 @@ def _create(task: Task, dataset_id: str, episodes: Sequence[Episode], seeds: Seq
             data_format="hdf5",
             algorithm_name=str(card.get("algorithm", "unknown")),
             author="ndi-bench",
-            description=f"{len(episodes)} whole episodes of the expert shipped with ndi-bench; its actions are sampled",
+            description=f"{len(episodes)} whole episodes of an expert of ndi-bench; its actions are sampled",
             requirements=[f"{package}=={versions[package]}" for package in ("gymnasium", "mujoco")],
         )
     environment.close()

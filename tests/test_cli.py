@@ -52,7 +52,26 @@ def test_help_and_listings_import_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "run", "report", "tasks", "methods", "profiles", "references", "demos", "demos list", "demos build"]
+    "verb",
+    [
+        "",
+        "run",
+        "report",
+        "tasks",
+        "methods",
+        "profiles",
+        "references",
+        "demos",
+        "demos list",
+        "demos build",
+        "demos record",
+        "demos show",
+        "experts",
+        "experts list",
+        "experts train",
+        "experts measure",
+        "experts publish",
+    ],
 )
 def test_every_verb_explains_itself(bench, verb):
     code, out, _ = bench(*verb.split(), "--help")

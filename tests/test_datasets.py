@@ -15,8 +15,10 @@ from minari.data_collector import EpisodeBuffer
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks import datasets, manifest
-from benchmarks.datasets import DatasetWarning, details, expected_hash, listing, load, prepare, resolve
-from benchmarks.experts import export, model_card
+from benchmarks.datasets import DatasetWarning, details, expected_hash, listing, load, prepare, record, resolve
+from benchmarks.episodes import content_hash
+from benchmarks.experts import ExpertPolicy, export, model_card
+from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import TASKS, Task
 
@@ -181,7 +183,7 @@ def test_data_that_differ_from_the_manifest_are_an_error_or_with_other_versions_
 
 
 def test_a_task_without_an_expert_names_the_way_out(folder, monkeypatch):
-    monkeypatch.setattr(datasets, "model_card", lambda name: model_card("nobody"))
+    monkeypatch.setattr(datasets, "model_card", lambda name, folder: model_card("nobody"))
     with pytest.raises(UserError, match=r"no expert policy is shipped .* use --dataset hub or --dataset NAMESPACE"):
         prepare(HOPPER, "embedded")
     with pytest.raises(UserError, match="task mine has no embedded dataset"):
@@ -190,30 +192,40 @@ def test_a_task_without_an_expert_names_the_way_out(folder, monkeypatch):
         resolve(Task("mine", "Hopper-v5"), "hub")
 
 
+def tiny_weights():
+    """A policy with two hidden units per layer that keeps the pendulum up for some steps."""
+    sizes = {"hidden_0": (2, 4), "hidden_1": (2, 2), "mean": (1, 2), "log_std": (1, 2)}
+    weights = {f"{layer}.weight": np.ones(shape, np.float32) for layer, shape in sizes.items()}
+    return weights | {f"{layer}.bias": np.zeros(shape[0], np.float32) for layer, shape in sizes.items()}
+
+
 def small_expert(monkeypatch, tmp_path_factory):
     """Let a tiny policy stand in for the pendulum's expert, and three episodes for 25."""
     experts = tmp_path_factory.mktemp("experts")
-    sizes = {"hidden_0": (2, 4), "hidden_1": (2, 2), "mean": (1, 2), "log_std": (1, 2)}
-    weights = {f"{layer}.weight": np.ones(shape, np.float32) for layer, shape in sizes.items()}
-    weights |= {f"{layer}.bias": np.zeros(shape[0], np.float32) for layer, shape in sizes.items()}
-    export("inverted-pendulum", weights, {"algorithm": "none"}, experts)
+    export("inverted-pendulum", tiny_weights(), {"algorithm": "none"}, experts)
     for name in ("model_card", "load_expert"):
         known = getattr(datasets, name)
-        monkeypatch.setattr(datasets, name, lambda task, known=known: known(task, folder=experts))
+        monkeypatch.setattr(datasets, name, lambda task, *_, known=known, **__: known(task, folder=experts))
     monkeypatch.setattr(datasets, "EPISODES", 3)
-    return weights
 
 
-def test_a_manifest_can_be_written(folder, monkeypatch, tmp_path_factory):
-    small_expert(monkeypatch, tmp_path_factory)
-    path = tmp_path_factory.mktemp("manifest") / "manifest.json"
-    written = datasets.write_manifest(["inverted-pendulum"], path)
-    assert minari.list_local_datasets() == {}  # built apart from the user's own
-    monkeypatch.setattr(manifest, "difference", lambda *args, known=manifest.difference: known(*args, path=path))
-    info = prepare(PENDULUM, "embedded")
-    assert written["inverted-pendulum"]["content_hash"] == info.content_hash
-    assert written["inverted-pendulum"]["mean_return"] == info.mean_return
-    assert written["inverted-pendulum"]["total_episodes"] == 3
+def test_a_dataset_can_be_recorded_from_any_expert(folder, tmp_path_factory):
+    experts = tmp_path_factory.mktemp("experts")
+    export("inverted-pendulum", tiny_weights(), {"algorithm": "by hand"}, experts)
+    info = record(PENDULUM, "lab/tiny/expert-v0", experts, episodes=4)
+    assert (info.dataset_id, info.episodes) == ("lab/tiny/expert-v0", 4)
+    metadata, episodes, _ = details(PENDULUM, "lab/tiny/expert-v0")
+    assert metadata["algorithm_name"] == "by hand"
+    played = rollout(PENDULUM, expert_player(ExpertPolicy(tiny_weights())), metadata["seeds"])
+    assert content_hash(episodes) == content_hash(played) == info.content_hash
+    with pytest.raises(UserError, match=r"lab/tiny/expert-v0 is in .* already; use another id"):
+        record(PENDULUM, "lab/tiny/expert-v0", experts)
+    with pytest.raises(
+        UserError, match="'tiny' is no id of a dataset; use one such as lab/inverted-pendulum/expert-v0"
+    ):
+        record(PENDULUM, "tiny", experts)
+    with pytest.raises(UserError, match="there is no expert of hopper in"):
+        record(HOPPER, "lab/hop/expert-v0", experts)
 
 
 def test_a_failed_build_leaves_nothing_and_the_next_succeeds(folder, monkeypatch, tmp_path_factory):

@@ -105,7 +105,7 @@ def package(trained, tmp_path, monkeypatch):
     """A place to publish to; datasets are built from the experts there."""
     for name in ("model_card", "load_expert"):
         known = getattr(datasets, name)
-        monkeypatch.setattr(datasets, name, lambda task, known=known: known(task, folder=tmp_path))
+        monkeypatch.setattr(datasets, name, lambda task, *_, known=known, **__: known(task, folder=tmp_path))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
     return {
         "episodes": 2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import safetensors.numpy
 from benchmarks import datasets, manifest
 from benchmarks.environment import simulation_versions
 from benchmarks.kit.errors import UserError
+from benchmarks.staging import variables
 from benchmarks.tasks import REFERENCES, TASKS, read_references
 
 from . import FOLDER, export, has_expert, load_expert, model_card
@@ -66,7 +68,9 @@ def publish(
     }
     known = {**read_references(references), task_name: entry}
     references.write_text(json.dumps({name: known[name] for name in TASKS if name in known}, indent=2) + "\n")
-    datasets.write_manifest([task_name], manifest_path)
+    with tempfile.TemporaryDirectory() as place, variables(MINARI_DATASETS_PATH=place):
+        metadata, _, _ = datasets.details(task, "embedded")  # built anew, apart from the user's own
+    manifest.record(task_name, metadata, manifest_path)
     return card
 
 
