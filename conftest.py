@@ -82,6 +82,8 @@ def rows_of_a_run(
             "return": value * (step / schedule[-1] if schedule[-1] else 1.0),
             "length": 1000,
             "normalized": value / 1000 * (step / schedule[-1] if schedule[-1] else 1.0),
+            "kl": 1.5 * (episode + 1),
+            "kl_uniform": 10.0,
             "final": step == schedule[-1],
         }
         for step in schedule

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kit.contract import Environments, Policy, Transition
+from .kit.contract import Environments, Policy, TanhGaussian, Transition
 
 
 class ContainedEnvironments:
@@ -67,6 +67,21 @@ class ContainedPolicy:
                 self._diverged(lane, "an action in evaluation was not finite")
             actions = torch.where(finite, actions, 0)
         return actions
+
+
+class ContainedTanhGaussian(ContainedPolicy):
+    """The same for a policy whose distribution is known; what it is compared by may be non-finite."""
+
+    def __init__(self, policy: TanhGaussian, diverged: Callable[[int, str], None]) -> None:
+        super().__init__(policy, diverged)
+        self.latent = policy.latent
+
+
+def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
+    """The policy under evaluation, with its distribution if it has one."""
+    if isinstance(policy, TanhGaussian):
+        return ContainedTanhGaussian(policy, diverged)
+    return ContainedPolicy(policy, diverged)
 
 
 def check_info(info: Mapping[str, Tensor], diverged: Callable[[int, str], None]) -> None:

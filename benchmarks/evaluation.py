@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import gymnasium as gym
 import numpy as np
 import torch
 
+from .divergence import divergence
 from .environment import ActionScale, check_finite, make, spaces
-from .kit.contract import Policy
+from .kit.contract import Policy, TanhGaussian
 from .tasks import Task
 
 FIRST_SEED = 1_000_000
 """Reset seed of the first evaluation episode; training episodes have seeds from 2^31 on."""
+
+
+class Evaluation(NamedTuple):
+    """What the instrument reads off every lane's episodes, each (L, E)."""
+
+    returns: np.ndarray
+    """Undiscounted true returns, float64."""
+    lengths: np.ndarray
+    """Steps, int64."""
+    kl: np.ndarray | None
+    """KL(policy || expert) in nats, mean over the episode's states, float64; None where it is not defined: the policy
+    is no tanh-Gaussian, or there is no expert to compare with."""
+    kl_uniform: np.ndarray | None
+    """The same for uniformly random actions at the same states."""
 
 
 class Evaluator:
@@ -23,10 +40,11 @@ class Evaluator:
     Args:
         task: the task.
         episodes: evaluation episodes per lane.
+        expert: the policy to compare with, if there is one, on the device of the policies.
     """
 
-    def __init__(self, task: Task, episodes: int = 10) -> None:
-        self.task = task
+    def __init__(self, task: Task, episodes: int = 10, expert: TanhGaussian | None = None) -> None:
+        self.task, self.expert = task, expert
         self.seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + episodes))
         self._environments = [make(task)]
         self._scale = ActionScale.of(spaces(self._environments[0])[1])
@@ -34,7 +52,7 @@ class Evaluator:
     def _environment(self, lane: int, episode: int) -> gym.Env[np.ndarray, np.ndarray]:
         return self._environments[lane * len(self.seeds) + episode]
 
-    def evaluate(self, policy: Policy, lanes: int, device: torch.device | str) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(self, policy: Policy, lanes: int, device: torch.device | str) -> Evaluation:
         """Play every lane of the policy on all evaluation episodes.
 
         All episodes advance together, with one call of the policy per time step. The call always has the same shape:
@@ -45,9 +63,6 @@ class Evaluator:
             policy: its `act` is called with observations (L, E, d), float32, on the device.
             lanes: L.
             device: where the policy computes.
-
-        Returns:
-            Undiscounted returns (L, E) float64 and lengths in steps (L, E) int64.
 
         Raises:
             FloatingPointError: an action of an unfinished episode is not finite.
@@ -62,8 +77,12 @@ class Evaluator:
         returns, lengths, running = np.zeros(shape), np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool)
         device = torch.device(device)
         forked = [device] if device.type == "cuda" else []
+        compared = policy if self.expert is not None and isinstance(policy, TanhGaussian) else None
+        visited: list[np.ndarray] = []
         with torch.no_grad(), torch.random.fork_rng(devices=forked):
             while running.any():
+                if compared is not None:
+                    visited.append(observations.copy())
                 actions = policy.act(torch.tensor(observations, device=device)).cpu().numpy()
                 check_finite(np.where(running[..., None], actions, 0))
                 executed = self._scale.to_environment(np.clip(actions.astype(np.float32), -1, 1))
@@ -75,7 +94,12 @@ class Evaluator:
                     returns[lane, episode] += float(reward)
                     lengths[lane, episode] += 1
                     running[lane, episode] = not (terminated or truncated)
-        return returns, lengths
+            if compared is None or self.expert is None:
+                return Evaluation(returns, lengths, None, None)
+            rows = torch.tensor(np.stack(visited, axis=2), device=device)
+            inside = torch.arange(len(visited), device=device) < torch.tensor(lengths, device=device)[..., None]
+            kl, kl_uniform = (part.cpu().numpy() for part in divergence(compared, self.expert, rows, inside))
+            return Evaluation(returns, lengths, kl, kl_uniform)
 
     def close(self) -> None:
         """Close all environments."""

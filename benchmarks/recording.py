@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import provenance, tracking
 from .checkpoint import Checkpoint, CheckpointWarning
 from .configuration import as_json
-from .containment import ContainedPolicy, check_info
+from .containment import check_info, contained
 from .evaluation import Evaluator
 from .experts.snapshots import keep_if_best
 from .grid import Cell, Run
@@ -104,9 +106,9 @@ class Recording:
         """Play every lane's policy on the evaluation episodes; keep the rows of those that have not ended."""
         begin = time.perf_counter()
         check_info(progress.info, self.diverged)
-        policy = ContainedPolicy(progress.policy, self.diverged)
-        returns, lengths = evaluator.evaluate(policy, len(self.cell.runs), self.settings.device)
-        normalized = self.cell.first.task.normalize(returns)
+        policy = contained(progress.policy, self.diverged)
+        seen = evaluator.evaluate(policy, len(self.cell.runs), self.settings.device)
+        normalized = self.cell.first.task.normalize(seen.returns)
         alive = [lane for lane in range(len(self.cell.runs)) if lane not in self.endings]
         for lane in alive:
             self.evaluations[lane] += [
@@ -116,9 +118,11 @@ class Recording:
                     "update": progress.updates,
                     "episode": episode,
                     "eval_seed": seed,
-                    "return": float(returns[lane, episode]),
-                    "length": int(lengths[lane, episode]),
+                    "return": float(seen.returns[lane, episode]),
+                    "length": int(seen.lengths[lane, episode]),
                     "normalized": float(normalized[lane, episode]),
+                    "kl": _finite(seen.kl, lane, episode),
+                    "kl_uniform": _finite(seen.kl_uniform, lane, episode),
                     "final": final,
                 }
                 for episode, seed in enumerate(evaluator.seeds)
@@ -126,7 +130,7 @@ class Recording:
             if self.settings.keep_policies:
                 run_id = self.cell.runs[lane].run_id
                 keep_if_best(self.settings.folder, run_id, progress.policy, lane, self.evaluations[lane])
-        self.mean_return = float(returns[alive].mean()) if alive else None
+        self.mean_return = float(seen.returns[alive].mean()) if alive else None
         self.eval_seconds += time.perf_counter() - begin
 
     def save(self, environments: Stateful, parts: Mapping[str, Stateful]) -> None:
@@ -212,6 +216,11 @@ class Recording:
             "eval_seconds": self.eval_seconds,
             "started": self.started,
         }
+
+
+def _finite(values: np.ndarray | None, lane: int, episode: int) -> float | None:
+    """A divergence for the store: None where it is not defined or not finite."""
+    return None if values is None or not np.isfinite(values[lane, episode]) else float(values[lane, episode])
 
 
 def _shared_columns(run: Run) -> dict[str, Any]:

@@ -104,9 +104,11 @@ def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
         if run.dataset is not None
     ]
     recording.episode_ids[: len(demonstrations)] = [lent.episode_ids for lent in demonstrations]
+    expert = load_expert(first.task.name, device) if has_expert(first.task.name) else None
+    demonstrator = expert if first.dataset in ("embedded", None) else None
     with (
         closing(LearnerEnvironments(first.task, cell.seeds, first.budget, method.privileged)) as environments,
-        closing(Evaluator(first.task, first.eval_episodes)) as evaluator,
+        closing(Evaluator(first.task, first.eval_episodes, demonstrator)) as evaluator,
     ):
         problem = Problem(
             task=first.task.name,
@@ -117,7 +119,7 @@ def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
             environments=ContainedEnvironments(environments, recording.diverged),
             budget=first.budget,
             device=device,
-            expert=load_expert(first.task.name, device) if method.privileged and has_expert(first.task.name) else None,
+            expert=expert if method.privileged else None,
             restored=recording.resume(environments) if method.online else None,
         )
         points = [point for point in _schedule(first) if point > environments.steps]

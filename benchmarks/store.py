@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 
 from .kit.errors import UserError
 
-SCHEMA_VERSION = 2
-"""Raised with every change of the columns; `_upgraded` reads older files, newer ones are set aside, never misread."""
+SCHEMA_VERSION = 3
+"""Raised with every change of the columns; older files are read as if they had the new ones, newer ones are set aside,
+never misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations."""
 
 STATUSES = ("completed", "failed", "diverged", "timeout")
 """How a run can have ended."""
@@ -89,11 +90,18 @@ EVALUATIONS = pa.schema(
         _required("return", pa.float64()),
         _required("length", pa.int64()),
         _required("normalized", pa.float64()),
+        pa.field("kl", pa.float64()),
+        pa.field("kl_uniform", pa.float64()),
         _required("final", pa.bool_()),
     ]
 )
 """Columns of `Store.evaluations`, one row per evaluation episode: the undiscounted true return, its normalised value
-(0 random, 1 expert) and whether the row belongs to the last scheduled evaluation, the one that tables use."""
+(0 random, 1 expert), the divergence from the expert of the policy and of uniformly random actions at the visited states
+(nats; null where it is not defined or not finite), and whether the row belongs to the last scheduled evaluation, the
+one that tables use."""
+
+_LATER_COLUMNS = {1: ("kl", "kl_uniform"), 2: ("kl", "kl_uniform")}
+"""Columns of `EVALUATIONS` that files of older versions lack."""
 
 _SHARED = ("run_id", "method", "task", "demos", "seed")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
@@ -228,11 +236,6 @@ def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, kind: str) -> p
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
-    """The record of an older file with the columns of this version; version 1 did not note changed settings."""
-    return {**record, "changes": "{}", "schema": SCHEMA_VERSION} if record.get("schema") == 1 else record
-
-
 def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
     """The file and its run's record."""
     try:
@@ -240,10 +243,12 @@ def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
         record = json.loads((file.schema_arrow.metadata or {})[b"run"])
     except (pa.ArrowException, KeyError, ValueError):
         raise _NotARunError("it is torn or was not written by the store; delete it to run it again") from None
-    record = _upgraded(record)
-    if record["schema"] != SCHEMA_VERSION:
-        raise _NotARunError(f"it has schema version {record['schema']}, this version reads {SCHEMA_VERSION}")
-    if not file.schema_arrow.equals(EVALUATIONS) or set(record) != set(RUNS.names):
+    version = record.get("schema")
+    if version not in (*_LATER_COLUMNS, SCHEMA_VERSION):
+        raise _NotARunError(f"it has schema version {version}, this version reads up to {SCHEMA_VERSION}")
+    record = {**({"changes": "{}"} if version == 1 else {}), **record, "schema": SCHEMA_VERSION}
+    written = pa.schema(field for field in EVALUATIONS if field.name not in _LATER_COLUMNS.get(version, ()))
+    if not file.schema_arrow.equals(written) or set(record) != set(RUNS.names):
         raise _NotARunError("its columns are not those of its schema version")
     if record["run_id"] != path.stem:
         raise _NotARunError(f"it holds run {record['run_id']}; files are named after their run")
@@ -260,9 +265,14 @@ def _read_evaluations(path: Path) -> pa.Table:
     file, _ = _open(path)
     with file:
         try:
-            return file.read(use_threads=False).replace_schema_metadata(None)
+            table = file.read(use_threads=False).replace_schema_metadata(None)
         except (pa.ArrowException, OSError) as error:
             raise _NotARunError(f"its rows cannot be read ({error}); delete it to run it again") from None
+    columns = [
+        table.column(field.name) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in EVALUATIONS
+    ]
+    return pa.Table.from_arrays(columns, schema=EVALUATIONS)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

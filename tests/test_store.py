@@ -1,7 +1,7 @@
 import errno
+import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -133,16 +133,36 @@ def test_rows_of_a_newer_schema_version_are_set_aside(tmp_path, a_run, monkeypat
     monkeypatch.setattr("benchmarks.store.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     Store(tmp_path).write(*a_run())
     monkeypatch.undo()
-    with pytest.warns(SetAside, match=f"schema version {SCHEMA_VERSION + 1}, this version reads {SCHEMA_VERSION}"):
+    with pytest.warns(
+        SetAside, match=f"schema version {SCHEMA_VERSION + 1}, this version reads up to {SCHEMA_VERSION}"
+    ):
         assert Store(tmp_path).runs().empty
 
 
-def test_files_of_the_first_version_are_still_read():
-    """The reference results were stored before changed settings were noted."""
-    runs = Store(Path(__file__).parents[1] / "results" / "quick-reference").runs()
-    assert len(runs) == 48
-    assert set(runs["changes"]) == {"{}"}
+def older(store, run_id, version):
+    """Turn a stored run into what an older version wrote."""
+    path = store.folder / "runs" / f"{run_id}.parquet"
+    table = pq.read_table(path)
+    record = json.loads(table.schema.metadata[b"run"]) | {"schema": version}
+    if version == 1:
+        del record["changes"]
+    table = table.drop_columns(["kl", "kl_uniform"]).replace_schema_metadata({"run": json.dumps(record)})
+    pq.write_table(table, path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_older_versions_are_still_read(tmp_path, a_run, version):
+    store, (run, evaluations) = Store(tmp_path), a_run()
+    store.write(run, evaluations)
+    expected = store.evaluations()
+    older(store, run["run_id"], version)
+    runs, found = store.runs(), store.evaluations()
+    assert runs["changes"].tolist() == ["{}" if version == 1 else run["changes"]]
     assert set(runs["schema"]) == {SCHEMA_VERSION}
+    assert found[["kl", "kl_uniform"]].isna().all(axis=None)
+    assert list(found.columns) == list(expected.columns)
+    same = [name for name in expected.columns if not name.startswith("kl")]
+    pd.testing.assert_frame_equal(found[same], expected[same])
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +25,15 @@ class Policy(Protocol):
 
     def act(self, observations: Tensor) -> Tensor:
         """Deterministic actions (L, N, A) in [-1, 1] for raw observations (L, N, d), on the problem's device."""
+        ...
+
+
+@runtime_checkable
+class TanhGaussian(Policy, Protocol):
+    """A stochastic policy a = tanh(u), u ~ N(mu(s), diag(sigma(s)^2)): it can be compared with the expert's."""
+
+    def latent(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (L, N, A) of u at raw observations (L, N, d)."""
         ...
 
 

@@ -83,7 +83,7 @@ class MLP(nn.Module):
 class TanhGaussianPolicy(nn.Module):
     """Stochastic policy a = tanh(u), u ~ N(mu(s), diag(sigma(s)^2)), one network per lane.
 
-    `act` takes raw observations; all other methods take standardised ones, as the replay stores them.
+    `act` and `latent` take raw observations; all other methods take standardised ones, as the replay stores them.
     """
 
     def __init__(
@@ -110,10 +110,15 @@ class TanhGaussianPolicy(nn.Module):
         latent = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
         return tanh_gaussian_log_density(latent, (latent - mean) / log_std.exp(), log_std)
 
+    def latent(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation (L, N, A) of the pre-tanh Gaussian at raw observations (L, N, d)."""
+        mean, log_std = self(self.standardise(observations))
+        return mean, log_std
+
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
         """Deterministic action tanh(mu), (L, N, A), for raw observations (L, N, d)."""
-        return torch.tanh(self(self.standardise(observations))[0])
+        return torch.tanh(self.latent(observations)[0])
 
 
 @torch.no_grad()
