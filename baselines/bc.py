@@ -32,11 +32,11 @@ class BCConfig:
 
 
 def loss(policy: TanhGaussianPolicy, batch: Batch, objective: str) -> Tensor:
-    """Mean loss (L,) of a batch of demonstrated transitions."""
+    """Loss (L, B) of demonstrated transitions."""
     if objective == "likelihood":
-        return -policy.log_density(batch.observations, batch.actions).mean(-1)
+        return -policy.log_density(batch.observations, batch.actions)
     if objective == "squared error":
-        return (torch.tanh(policy(batch.observations)[0]) - batch.actions).square().sum(-1).mean(-1)
+        return (torch.tanh(policy(batch.observations)[0]) - batch.actions).square().sum(-1)
     raise ValueError(f'BC objective must be "likelihood" or "squared error", not "{objective}"')
 
 
@@ -47,7 +47,7 @@ def train(problem: Problem, config: BCConfig) -> Iterator[Progress]:
     demonstrations = demonstration_replay(problem, standardise)
     updates, info = 0, {}
     looks = fit(
-        problem, policy, lambda batch: loss(policy, batch, config.objective), demonstrations, config.fit, "cloning"
+        problem, policy, lambda batch, _: loss(policy, batch, config.objective), demonstrations, config.fit, "cloning"
     )
     for info in looks:
         updates = min(updates + config.fit.check_every, config.fit.steps)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from benchmarks.kit.contract import Problem
 from benchmarks.kit.fitting import FitConfig, fit
 from benchmarks.kit.replay import Batch, Replay
+from benchmarks.kit.streams import Streams
 
 CONSTANT = 1e-6
 """A standardised dimension whose demonstrated variance is below this carries no information and is dropped."""
@@ -24,8 +25,8 @@ class DensityConfig:
     """Standard deviations of the Gaussian smoothing added to the standardised inputs during fitting; several levels are
     mixed with equal weight. The model then estimates the smoothed density q * N(0, sigma^2), which has finite tails and
     cannot collapse onto the 1,000 points of one trajectory."""
-    fit: FitConfig = field(default_factory=FitConfig)
-    """Optimisation."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(refit=True))
+    """Optimisation. A held-out block would leave a hole in q that the agent has to cross, hence the refit."""
 
     def build(self, problem: Problem) -> Density:
         """An unfitted density for every lane; each model's own settings say which."""
@@ -49,7 +50,6 @@ class Density(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.size = problem.observation_size + problem.action_size
-        self.noise = problem.streams("density noise")
         self.register_buffer("kept", torch.ones(problem.lanes, 1, self.size, device=problem.device))
 
     @abstractmethod
@@ -57,8 +57,8 @@ class Density(nn.Module, ABC):
         """log q (L, B) at inputs x (L, B, D) in nats; exact for normalised models, else up to a constant per lane."""
 
     @abstractmethod
-    def loss_of(self, x: Tensor) -> Tensor:
-        """Mean training loss (L,) at clean inputs x (L, B, D)."""
+    def loss_of(self, x: Tensor, streams: Streams) -> Tensor:
+        """Training loss (L, B) of clean inputs x (L, B, D), smoothed with noise from the streams."""
 
     def inputs(self, states: Tensor, actions: Tensor) -> Tensor:
         """D = d + A model inputs (L, B, D) for standardised states (L, B, d) and actions (L, B, A)."""
@@ -68,18 +68,21 @@ class Density(nn.Module, ABC):
         """log q(s, a) (L, B) for standardised states and actions in [-1, 1]."""
         return self.log_density_of(self.inputs(states, actions))
 
-    def smoothing(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Standard normal noise (L, B, D) and its scale (L, B, 1), one level per row, drawn from each lane's stream."""
+    def smoothing(self, x: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Standard normal noise (L, B, D) and its scale (L, B, 1), one level per row."""
         levels = torch.tensor(self.config.noise, device=x.device)
-        choice = self.noise.integers(torch.full((len(x),), len(levels), device=x.device), x.shape[1])
-        return self.noise.normal(*x.shape[1:]), levels[choice].unsqueeze(-1)
+        choice = streams.integers(torch.full((len(x),), len(levels), device=x.device), x.shape[1])
+        return streams.normal(*x.shape[1:]), levels[choice].unsqueeze(-1)
 
     def fit(self, problem: Problem, demonstrations: Replay) -> list[dict[str, Tensor]]:
         """Fit every lane to its demonstrations (standardised rows, in time order); returns the losses on the way."""
         everything = self._all_rows(demonstrations)
         x = torch.cat([everything.observations, everything.actions], dim=-1)
         self.kept.copy_((x.var(dim=1, keepdim=True) > CONSTANT).float())
-        loss = lambda batch: self.loss_of(self.inputs(batch.observations, batch.actions))  # noqa: E731
+
+        def loss(batch: Batch, streams: Streams) -> Tensor:
+            return self.loss_of(self.inputs(batch.observations, batch.actions), streams)
+
         return list(fit(problem, self, loss, demonstrations, self.config.fit, "density"))
 
     @staticmethod

@@ -20,6 +20,7 @@ from benchmarks.kit.contract import Problem
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Replay
+from benchmarks.kit.streams import Streams
 
 from .density import Density, DensityConfig
 
@@ -34,7 +35,7 @@ class EBMConfig(DensityConfig):
     """"denoising" or "sliced"."""
     prior: float = 0.0
     """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5000, weight_decay=0.0))
+    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5000, weight_decay=0.0, refit=True))
     """Optimisation."""
 
     def build(self, problem: Problem) -> EBM:
@@ -70,18 +71,18 @@ class EBM(Density):
         x = x if x.requires_grad else x.detach().requires_grad_()
         return torch.autograd.grad(self.log_density_of(x).sum(), x, create_graph=create_graph)[0]
 
-    def loss_of(self, x: Tensor) -> Tensor:
-        """Mean score-matching loss of smoothed inputs, (L,)."""
-        noise, scale = self.smoothing(x)
+    def loss_of(self, x: Tensor, streams: Streams) -> Tensor:
+        """Score-matching loss (L, B) of smoothed inputs."""
+        noise, scale = self.smoothing(x, streams)
         smoothed = (x + scale * noise).detach().requires_grad_()
         score = self.score(smoothed, create_graph=True)
         if self.ebm.objective == "denoising":
             target = kernel_score(smoothed.detach() - x, self.ebm.noise)
             # weighting every row by its own noise variance gives all levels the same size
-            return (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1).mean(-1)
-        direction = self.noise.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I
+            return (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1)
+        direction = streams.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I
         slope = torch.autograd.grad((score * direction).sum(), smoothed, create_graph=True)[0]
-        return (slope * direction + 0.5 * score.square()).sum(-1).mean(-1)
+        return (slope * direction + 0.5 * score.square()).sum(-1)
 
 
 def kernel_score(offset: Tensor, levels: tuple[float, ...]) -> Tensor:

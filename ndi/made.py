@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from benchmarks.kit.contract import Problem
 from benchmarks.kit.networks import Linear, lane_layers
+from benchmarks.kit.streams import Streams
 
 from .density import Density, DensityConfig
 
@@ -77,7 +78,7 @@ class MADE(Density):
         each = self.log_conditionals(x).sum(-1)
         return torch.logsumexp(each, dim=1) - math.log(self.made.orderings) if self.made.orderings > 1 else each[:, 0]
 
-    def loss_of(self, x: Tensor) -> Tensor:
-        """Mean negative log likelihood of smoothed inputs, averaged over orderings (each is trained by itself)."""
-        noise, scale = self.smoothing(x)
-        return -self.log_conditionals(x + scale * noise).sum(-1).mean((1, 2))
+    def loss_of(self, x: Tensor, streams: Streams) -> Tensor:
+        """Negative log likelihood (L, B) of smoothed inputs, averaged over orderings (each is trained by itself)."""
+        noise, scale = self.smoothing(x, streams)
+        return -self.log_conditionals(x + scale * noise).sum(-1).mean(1)

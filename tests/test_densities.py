@@ -90,7 +90,7 @@ def test_score_matching_recovers_the_score_of_a_gaussian_in_ten_dimensions(point
     points = variance.sqrt() * torch.randn(1, 2000, 10, generator=generator)
     exact = -points / variance
     error = (ebm.score(points).detach() - exact).square().sum() / exact.square().sum()
-    assert error < 0.1**2
+    assert error < 0.12**2
     assert ebm.on_demonstrations(as_replay(x, 8)).mean().abs() < 1e-3  # anchored
 
 
@@ -102,7 +102,7 @@ def test_sliced_loss_of_the_exact_gaussian_energy(point_problem):
         for parameter in ebm.energy.parameters():
             parameter.zero_()
     x = torch.randn(1, 100_000, 10, generator=torch.Generator().manual_seed(0))
-    assert ebm.loss_of(x).item() == pytest.approx(-5, rel=0.01)
+    assert ebm.loss_of(x, problem.streams("noise")).mean().item() == pytest.approx(-5, rel=0.01)
 
 
 def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
@@ -133,7 +133,8 @@ def test_constant_dimensions_change_nothing(point_problem, config):
 
 @pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,))])
 def test_fitting_a_lane_does_not_depend_on_its_company(point_problem, config):
-    small = type(config)(**{**vars(config), "fit": FitConfig(steps=60, check_every=10, patience=2)})
+    fit = FitConfig(steps=60, check_every=10, patience=2, refit=True)
+    small = type(config)(**{**vars(config), "fit": fit})
     fitted = []
     for seeds in ((0, 1), (1,)):
         problem = point_problem(seeds=seeds)

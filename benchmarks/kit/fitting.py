@@ -1,13 +1,16 @@
 """Supervised fitting on the demonstrations, batched over lanes, with early stopping on contiguous held-out blocks.
 
 Neighbouring steps of one trajectory are almost equal, so a random split would leak: blocks of consecutive transitions
-are held out instead.
+are held out instead. A block may hold what the trajectory shows only once, such as its start, where every model is
+surprised, and the more so the longer it is trained: the held-out loss is the median over blocks, which one or two such
+blocks cannot decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +21,8 @@ from .streams import Streams
 
 BLOCKS = 5
 """Held-out blocks per lane, spread evenly over its demonstrations."""
-HELD_OUT_ROWS = 512
-"""Rows of the held-out loss: a fixed number, so that a lane's early stopping does not depend on its company."""
+BLOCK_ROWS = 100
+"""Rows per block of the held-out loss: a fixed number, so that a lane's stopping does not depend on its company."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class FitConfig:
     """Steps between two looks at the held-out loss; the weights of the best look are kept, lane by lane."""
     patience: int = 10
     """Looks without improvement after which a lane's best weights are final."""
+    refit: bool = False
+    """Begin anew on all transitions, the held-out ones too, for as many steps as were found best."""
+
+
+Loss = Callable[[Batch, Streams], Tensor]
+"""Demonstrated transitions (L, B) and streams for whatever is random in it -> the loss of every row, (L, B)."""
 
 
 def held_out_rows(sizes: Tensor, fraction: float, streams: Streams) -> Tensor:
@@ -64,7 +73,7 @@ def held_out_rows(sizes: Tensor, fraction: float, streams: Streams) -> Tensor:
 def fit(
     problem: Problem,
     module: nn.Module,
-    loss: Callable[[Batch], Tensor],
+    loss: Loss,
     demonstrations: Replay,
     config: FitConfig,
     purpose: str,
@@ -73,53 +82,85 @@ def fit(
 
     Args:
         problem: the cell.
-        module: what is fitted; ends with each lane's best weights by held-out loss.
-        loss: batch (L, B) -> (L,) mean loss of every lane.
+        module: what is fitted; ends with each lane's best weights by held-out loss, or with those of the refit.
+        loss: what to minimise.
         demonstrations: rows to fit, in time order.
         config: settings.
-        purpose: names the random streams.
+        purpose: names the random streams. The refit has its own, so that it does not depend on when other lanes stop.
 
     Yields:
-        After every `check_every` steps: "loss" (training) and "held_out_loss", each (L,), and "steps".
+        After every `check_every` steps: "loss" (mean of the training batch) and "held_out_loss" (median over blocks of
+        their means; without held-out blocks, of fifths of the demonstrations), each (L,).
     """
-    streams = problem.streams(f"{purpose} batches")
+    streams = problem.streams(f"{purpose} fit")
     held_out = held_out_rows(demonstrations.sizes, config.held_out, problem.streams(f"{purpose} split"))
     present = torch.arange(held_out.shape[1], device=problem.device)[None] < demonstrations.sizes[:, None]
     train_rows, train_sizes = _compact(present & ~held_out)
     valid_rows, valid_sizes = _compact(held_out if config.held_out else present)
-    spread = torch.arange(HELD_OUT_ROWS, device=problem.device)[None] * valid_sizes[:, None] // HELD_OUT_ROWS
+    rows = BLOCKS * BLOCK_ROWS
+    spread = torch.arange(rows, device=problem.device)[None] * valid_sizes[:, None] // rows
     valid = demonstrations.take(valid_rows.gather(1, spread))
 
     parameters = list(module.parameters())
-    optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    start = [p.detach().clone() for p in parameters]
+    best, best_step = [p.clone() for p in start], torch.zeros(problem.lanes, dtype=torch.int64, device=problem.device)
+    patience = config.patience * config.check_every
     best_loss = torch.full((problem.lanes,), torch.inf, device=problem.device)
-    stale = torch.zeros(problem.lanes, dtype=torch.int64, device=problem.device)
-    best = [p.detach().clone() for p in parameters]
-    for step in range(1, config.steps + 1):
-        index = streams.integers(train_sizes, config.batch_size)
-        value = loss(demonstrations.take(train_rows.gather(1, index)))
-        optimiser.zero_grad()
-        value.sum().backward()
-        optimiser.step()
+
+    def keep(lanes: Tensor) -> None:
+        """Note the weights of chosen lanes (L,) as their best."""
+        for kept, parameter in zip(best, parameters, strict=True):
+            rows = lanes.repeat_interleave(len(parameter) // problem.lanes)
+            kept[rows] = parameter.detach()[rows]
+
+    descent = _descend(parameters, loss, demonstrations, (train_rows, train_sizes), config, streams)
+    for step, value in enumerate(islice(descent, config.steps), 1):
         if step % config.check_every == 0 or step == config.steps:
             # a loss may need gradients with respect to its inputs (score matching), so no torch.no_grad here
-            held_out_loss = loss(valid).detach()
-            if config.held_out:
-                # a lane that has run out of patience keeps its weights, whatever happens while others train on
-                improved = (held_out_loss < best_loss) & (stale < config.patience)
-            else:
-                improved = torch.ones_like(best_loss, dtype=torch.bool)
-            best_loss = torch.where(improved, held_out_loss, best_loss)
-            stale = torch.where(improved, 0, stale + 1)
-            for kept, parameter in zip(best, parameters, strict=True):
-                rows = improved.repeat_interleave(len(parameter) // problem.lanes)
-                kept[rows] = parameter.detach()[rows]
-            yield {"loss": value.detach(), "held_out_loss": held_out_loss}
-            if config.held_out and bool((stale >= config.patience).all()):
+            held_out_loss = loss(valid, streams).detach().unflatten(1, (BLOCKS, BLOCK_ROWS)).mean(-1).median(-1).values
+            # a lane that has run out of patience keeps its weights, whatever happens while others train on
+            patient = step - best_step <= patience
+            improved = (held_out_loss < best_loss) & patient if config.held_out else torch.ones_like(patient)
+            best_loss, best_step = (
+                torch.where(improved, held_out_loss, best_loss),
+                best_step.masked_fill(improved, step),
+            )
+            keep(improved)
+            yield {"loss": value, "held_out_loss": held_out_loss}
+            if config.held_out and bool((step - best_step >= patience).all()):
                 break
+    if config.refit and config.held_out:
+        with torch.no_grad():
+            for parameter, first in zip(parameters, start, strict=True):
+                parameter.copy_(first)
+        streams = problem.streams(f"{purpose} refit")
+        descent = _descend(parameters, loss, demonstrations, _compact(present), config, streams)
+        for step, value in enumerate(islice(descent, int(best_step.max())), 1):
+            if step % config.check_every == 0 or step == config.steps:
+                keep(best_step == step)
+                yield {"loss": value, "held_out_loss": best_loss}
     with torch.no_grad():
         for kept, parameter in zip(best, parameters, strict=True):
             parameter.copy_(kept)
+
+
+def _descend(
+    parameters: list[nn.Parameter],
+    loss: Loss,
+    demonstrations: Replay,
+    rows: tuple[Tensor, Tensor],
+    config: FitConfig,
+    streams: Streams,
+) -> Iterator[Tensor]:
+    """Gradient steps without end on random batches of the chosen rows; yields each batch's mean loss (L,)."""
+    optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    while True:
+        index = streams.integers(rows[1], config.batch_size)
+        value = loss(demonstrations.take(rows[0].gather(1, index)), streams).mean(-1)
+        optimiser.zero_grad()
+        value.sum().backward()
+        optimiser.step()
+        yield value.detach()
 
 
 def _compact(chosen: Tensor) -> tuple[Tensor, Tensor]:
