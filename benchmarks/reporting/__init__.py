@@ -15,7 +15,7 @@ from rich.markup import escape
 from benchmarks.kit.errors import UserError
 from benchmarks.store import SetAside, Store
 
-from . import page, plots, tables
+from . import ablations, page, plots, tables
 from .formats import to_latex, to_markdown, to_rich, without_repeats
 from .results import Results
 
@@ -61,9 +61,10 @@ def build(folder: Path, console: Console) -> None:
 
 
 def _tables(results: Results) -> list[tables.Table]:
-    """Returns and normalised scores for every number of demonstrations, then the published values that go with them."""
+    """For every number of demonstrations returns, normalised scores, ablations; then the published values."""
     numbers = results.demonstration_numbers
     made = [table(results, n) for n in numbers for table in (tables.returns_table, tables.normalized_table)]
+    made += [ablations.ablation_table(results, found) for n in numbers for found in ablations.ablations(results, n)]
     return [*made, *(table for n in numbers if (table := tables.published_table(n)))]
 
 
@@ -84,6 +85,11 @@ def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Pat
         },
         **{f"aggregates-{tables.suffix(n)}": plots.aggregates(results, n) for n in results.demonstration_numbers},
         "demonstration-numbers": plots.demonstration_numbers(results),
+        **{
+            found.name: ablations.ablation_figure(results, found)
+            for n in results.demonstration_numbers
+            for found in ablations.ablations(results, n)
+        },
     }
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
@@ -95,6 +101,7 @@ def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Pat
         "learning-curves-*",
         "aggregates-*",
         "demonstration-numbers.*",
+        "ablation-*",
     )
     for stale in {p for part in ("tables", "figures") for g in generated for p in (folder / part).glob(g)} - set(
         written

@@ -13,6 +13,7 @@ _CAPTIONS = {
     "learning-curves": "Learning curves: return of the deterministic policy during training",
     "aggregates": "Normalised return over all tasks: interquartile mean and performance profile",
     "demonstration-numbers": "Final return against the number of demonstrations",
+    "ablation": "Return and imitation performance against one setting",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,7 +46,8 @@ class Results:
     """Runs and evaluations of one store, one run per (entry, task, demonstrations, seed).
 
     `runs` has the columns of the store and also `entry`, `entry_label`, `counted` (completed, with a finite final
-    score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none)
+    score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none),
+    `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where it is not defined)
     and `episodes` (their number). `evaluations` has the store's columns and `entry`.
     """
 
@@ -54,6 +55,8 @@ class Results:
     evaluations: pd.DataFrame
     superseded: tuple[str, ...]
     """Run ids left out because a newer run of the same entry, task, demonstrations and seed is there."""
+    varying: Mapping[str, Sequence[str]]
+    """Method -> settings in which its entries differ."""
 
     @classmethod
     def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
@@ -61,16 +64,18 @@ class Results:
         final = evaluations[evaluations["final"]].groupby("run_id")
         scores = final[["return", "normalized"]].mean(skipna=False).rename(columns={"return": "score"})
         scores["episodes"] = final.size()
+        divergence = final[["kl", "kl_uniform"]].mean(skipna=False)
+        scores["imitation"] = divergence["kl"] / divergence["kl_uniform"]
         runs = runs.merge(scores, how="left", on="run_id")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
-        runs["entry"], runs["entry_label"] = _entries(runs)
+        runs["entry"], runs["entry_label"], varying = _entries(runs)
         runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
         stale = runs.duplicated(_RUN_KEY, keep="last")
         superseded = tuple(sorted(runs["run_id"][stale]))
         runs = runs[~stale].reset_index(drop=True)
         evaluations = evaluations.merge(runs[["run_id", "entry"]], on="run_id")
-        return cls(runs, evaluations, superseded)
+        return cls(runs, evaluations, superseded, varying)
 
     @property
     def tasks(self) -> list[str]:
@@ -101,6 +106,10 @@ class Results:
         """Final scores of the seeds that count, (seeds,) float64."""
         cell = self.cell(entry, task, demos)
         return cell.loc[cell["counted"], column].to_numpy(np.float64)
+
+    def identity(self, entry: Entry) -> dict[str, str]:
+        """The settings of an entry, as text, with the dataset, subsampling and budget; those of its first run."""
+        return _identities(self.runs[self.runs["entry"] == entry.name].iloc[:1])[0]
 
     def environment(self, task: str) -> str:
         """Gymnasium id of a task."""
@@ -146,10 +155,17 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-    """Entry names and labels: runs that differ in a setting within one cell of the table must not be averaged."""
-    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).to_dict("records")
-    identities = [{**settings(config), **rest} for config, rest in zip(runs["config"], shared, strict=True)]
+def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
+    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).astype("str").to_dict("records")
+    return [
+        {**settings(config), **{str(name): value for name, value in rest.items()}}
+        for config, rest in zip(runs["config"], shared, strict=True)
+    ]
+
+
+def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
+    """Entry names and labels, and what they differ in: runs of different settings must not be averaged."""
+    identities = _identities(runs)
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
     for cell in runs.groupby(["method", "task", "demos"]).indices.values():
         names = varying[runs["method"].iloc[cell[0]]]
@@ -167,4 +183,4 @@ def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     plain = suffix == ""
     entries = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
     labels = runs["label"].where(plain, runs["label"] + " (" + suffix + ")")
-    return entries, labels
+    return entries, labels, varying

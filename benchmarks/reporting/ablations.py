@@ -1,0 +1,133 @@
+"""Ablations: a method of which a folder holds several values of one setting, as a table and a figure.
+
+Return and imitation performance stand side by side, as in the paper's table of lambda_f. Imitation performance is the
+paper's metric: KL(pi || pi_E) at the visited states, divided by that of uniformly random actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import statistics, style
+from .formats import EMPTY, Cell, Row, Table
+from .results import Entry, Results
+from .tables import suffix
+
+Scores = Callable[[Entry, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Entries of one method that differ in one setting alone."""
+
+    label: str
+    """The method's."""
+    setting: str
+    """Dotted name of the setting."""
+    values: Sequence[str]
+    """As stored, in the order of the entries."""
+    entries: Sequence[Entry]
+    demos: int
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        return f"ablation-{self.entries[0].method}-{self.setting.replace('.', '-')}-{suffix(self.demos)}"
+
+
+def ablations(results: Results, demos: int) -> list[Ablation]:
+    """Every method of which several values of exactly one setting are stored at a number of demonstrations."""
+    found = []
+    entries = results.entries(demos)
+    for method in dict.fromkeys(entry.method for entry in entries):
+        own = [entry for entry in entries if entry.method == method]
+        names = results.varying.get(method, ())
+        if len(names) == 1 and len(own) > 1:
+            values = [results.identity(entry).get(names[0], "") for entry in own]
+            label = own[0].label.removesuffix(f" ({names[0]}={values[0]})")
+            found.append(Ablation(label, names[0], values, own, demos))
+    return found
+
+
+def ablation_table(results: Results, ablation: Ablation) -> Table:
+    """Values of the setting down; return and imitation performance of every task across, with 95% intervals."""
+    kinds: list[tuple[str, Scores, int]] = [
+        ("return", lambda entry, task: results.scores(entry.name, task, ablation.demos), 0),
+        ("KL / KL random", lambda entry, task: results.scores(entry.name, task, ablation.demos, "imitation"), 3),
+    ]
+    rows = [
+        Row(
+            value,
+            [_cell(scores(entry, task), digits) for task in results.tasks for _, scores, digits in kinds],
+        )
+        for value, entry in zip(ablation.values, ablation.entries, strict=True)
+    ]
+    seeds = sorted({len(results.scores(e.name, t, ablation.demos)) for e in ablation.entries for t in results.tasks})
+    return Table(
+        ablation.name,
+        f"{ablation.label}: {ablation.setting}",
+        [ablation.setting, *(f"{results.title(task)} {kind}" for task in results.tasks for kind, _, _ in kinds)],
+        [rows],
+        [
+            f"Mean and 95% bootstrap interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. "
+            "KL / KL random: KL(policy || expert) at the visited states, divided by that of uniformly random actions "
+            "at the same states; 0 is the expert's own policy, 1 no better than random.",
+        ],
+    )
+
+
+def ablation_figure(results: Results, ablation: Ablation) -> Figure:
+    """Every seed's return and imitation performance at each value, with means and 95% intervals; a row per task."""
+    looks = style.looks([ablation.entries[0].method])
+    look = looks[ablation.entries[0].method]
+    tasks = results.tasks
+    with matplotlib.rc_context(style.theme()):
+        figure = Figure(figsize=(7.2, 0.5 + 2.2 * len(tasks)), layout="constrained")
+        rows = figure.subplots(len(tasks), 2, squeeze=False)
+        for (left, right), task in zip(rows, tasks, strict=True):
+            for panel, column, title in (
+                (left, "score", "Return (sum of rewards)"),
+                (right, "imitation", "KL to expert / KL of random actions"),
+            ):
+                for place, entry in enumerate(ablation.entries):
+                    scores = results.scores(entry.name, task, ablation.demos, column)
+                    _point(panel, place, scores[np.isfinite(scores)], look)
+                panel.set_xticks(range(len(ablation.values)), ablation.values)
+                panel.set_xlabel(ablation.setting)
+                panel.set_ylabel(title)
+                panel.set_title(results.title(task))
+                panel.set_xlim(-0.5, len(ablation.values) - 0.5)
+            reference = results.reference(task, "expert")
+            if reference is not None:
+                left.axhline(reference, linewidth=1.1, zorder=1, **style.looks(["expert"])["expert"].line)
+            right.set_ylim(bottom=0)
+        figure.supxlabel(
+            f"{ablation.label}; dots: seeds, bars: mean and 95% bootstrap interval, dashed: expert",
+            fontsize=7.5,
+            color="#555555",
+        )
+    return figure
+
+
+def _point(panel: Axes, place: int, scores: np.ndarray, look: style.Look) -> None:
+    if not len(scores):
+        return
+    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    panel.plot([place, place], [low, high], color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
+    panel.plot([place - 0.12, place + 0.12], [scores.mean()] * 2, color=look.color, linewidth=1.8)
+    panel.plot([place] * len(scores), scores, ".", color=look.color, markersize=6, mec="white", mew=0.5)
+
+
+def _cell(scores: np.ndarray, digits: int) -> Cell:
+    scores = scores[np.isfinite(scores)]
+    if not len(scores):
+        return EMPTY
+    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    spread = "" if np.isnan(low) else f"[{low:z.{digits}f}, {high:z.{digits}f}]"
+    return Cell(f"{scores.mean():z.{digits}f}", spread)

@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from benchmarks.reporting import ablations, build
+from benchmarks.reporting.results import Results
+
+VALUES = (0.0, 0.001, 0.1)
+
+
+@pytest.fixture
+def swept(fill, a_run):
+    """NDI at three values of lambda_f with three seeds: the larger, the worse and the farther from the expert."""
+    store = fill({("bc", "hopper"): 300}, seeds=3)
+    for value in VALUES:
+        for seed in range(3):
+            run, rows = a_run(
+                "ndi-made",
+                seed=seed,
+                label="NDI+MADE",
+                finals=(900 - 1000 * value + 10 * seed,) * 2,
+                config=json.dumps({"reward": {"lambda_f": value, "scale": 3.0}}),
+            )
+            run_id = f"{run['run_id']}.{value}"
+            rows = [row | {"run_id": run_id, "kl": 1.0 + 10 * value + 0.1 * seed} for row in rows]
+            store.write(run | {"run_id": run_id}, rows)
+    return store
+
+
+def arranged(store):
+    return Results.of(store.runs(), store.evaluations())
+
+
+def test_an_ablation_is_found_where_one_setting_differs(swept):
+    results = arranged(swept)
+    (found,) = ablations.ablations(results, 1)
+    assert (found.label, found.setting) == ("NDI+MADE", "reward.lambda_f")
+    assert [float(value) for value in found.values] == list(VALUES)
+    assert found.name == "ablation-ndi-made-reward-lambda_f-1-demonstration"
+
+
+def test_two_differing_settings_are_no_ablation(swept, a_run):
+    run, rows = a_run("ndi-made", config=json.dumps({"reward": {"lambda_f": 0.0, "scale": 1.0}}))
+    swept.write(run | {"run_id": "x"}, [row | {"run_id": "x"} for row in rows])
+    assert ablations.ablations(arranged(swept), 1) == []
+
+
+def test_table_has_return_and_imitation_with_intervals(swept):
+    results = arranged(swept)
+    (found,) = ablations.ablations(results, 1)
+    table = ablations.ablation_table(results, found)
+    assert list(table.header) == ["reward.lambda_f", "Hopper return", "Hopper KL / KL random"]
+    worst = table.sections[0][-1]
+    assert float(worst.cells[0].value) == pytest.approx(810)
+    assert float(worst.cells[1].value) == pytest.approx(0.21, abs=1e-3)  # (1 + 1 + mean of 0, 0.1, 0.2) / 10
+    low, high = json.loads(worst.cells[0].spread)
+    expected = stats.bootstrap(([800.0, 810.0, 820.0],), np.mean, method="percentile", rng=0).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1)
+
+
+def test_figure_shows_every_seed_and_the_expert(swept):
+    results = arranged(swept)
+    (found,) = ablations.ablations(results, 1)
+    left, right = ablations.ablation_figure(results, found).axes
+    dots = [line for line in left.lines if line.get_marker() == "."]
+    assert sorted(dots[0].get_ydata()) == pytest.approx([900, 910, 920])
+    assert any(set(line.get_ydata()) == {1000.0} for line in left.lines)
+    assert [label.get_text() for label in right.get_xticklabels()] == list(found.values)
+
+
+def test_report_holds_it_and_removes_a_stale_one(swept, tmp_path):
+    build(tmp_path, Console(quiet=True))
+    page = (tmp_path / "README.md").read_text()
+    name = "ablation-ndi-made-reward-lambda_f-1-demonstration"
+    assert f"figures/{name}.png" in page
+    assert "NDI+MADE: reward.lambda_f" in page
+    for file in (tmp_path / "runs").glob("ndi-made*0.0*"):
+        file.unlink()
+    for file in (tmp_path / "runs").glob("ndi-made*.0.1.parquet"):
+        file.unlink()
+    build(tmp_path, Console(quiet=True))
+    assert not list((tmp_path / "figures").glob("ablation*"))
+
+
+def test_divergence_that_is_unknown_leaves_the_cell_empty(swept, a_run):
+    for value in (0.5,):
+        run, rows = a_run("ndi-made", config=json.dumps({"reward": {"lambda_f": value, "scale": 3.0}}))
+        swept.write(run | {"run_id": "x"}, [row | {"run_id": "x", "kl": None, "kl_uniform": None} for row in rows])
+    results = arranged(swept)
+    (found,) = ablations.ablations(results, 1)
+    assert ablations.ablation_table(results, found).sections[0][-1].cells[1].value == "–"
+    ablations.ablation_figure(results, found)
