@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
+
+from .staging import remove_halves, whole_file
 
 
 class CheckpointWarning(UserWarning):
@@ -27,24 +27,17 @@ class Checkpoint:
     """The cell's runs, in the order of their lanes."""
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write beside the target, flush to the disk, then rename over it.
+        """Write all of it or nothing.
 
         Raises:
             OSError: the folder cannot be written to.
         """
-        temporary = self.path.with_name(f".{self.path.name}.{uuid4().hex}.tmp")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                torch.save({"run_ids": list(self.run_ids), **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(self.path) as file:
+            torch.save({"run_ids": list(self.run_ids), **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The state, on the CPU; None if there is none. Warns `CheckpointWarning` of one that is not usable."""
+        remove_halves(self.path)
         if not self.path.exists():
             return None
         try:

@@ -122,10 +122,15 @@ class Cell:
         """One seed per lane."""
         return tuple(run.seed for run in self.runs)
 
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The runs' ids, one per lane."""
+        return tuple(run.run_id for run in self.runs)
+
     @cached_property
     def cell_id(self) -> str:
         """Readable, with 8 hex digits that stand for exactly these runs in this order."""
-        digest = hashlib.sha256(" ".join(run.run_id for run in self.runs).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(" ".join(self.run_ids).encode()).hexdigest()[:8]
         return f"{self.name}-x{len(self.runs)}-{digest}"
 
     @property

@@ -1,4 +1,7 @@
-"""Runs cells in processes, one cell per process and one torch thread each; a dying process costs its cell alone."""
+"""Runs cells in processes, one cell per process and one torch thread each; a dying process costs its cell alone.
+
+Processes and machines that share a results folder share the work: each takes leases on the runs of its next cell.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,11 @@ from typing import Any
 
 from rich.console import Console
 
-from .display import Display
+from .claims import Claims
+from .display import Display, counted
 from .grid import Cell
 from .kit.errors import UserError
+from .leases import Leases
 from .recording import Ending, Recording, Settings
 from .runner import Pulse, run_cell
 from .staging import variables
@@ -44,11 +49,13 @@ class Outcome:
     """How each run ended, by run id; runs of cells that were left before their end are missing."""
     interrupted: bool = False
     """Whether the user stopped the work."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Runs that others are still making in the same folder, by run id, with who it is."""
 
     @property
     def failed(self) -> bool:
-        """Whether a run ended without a result."""
-        return any(ending.status != "completed" for ending in self.endings.values())
+        """Whether a run is without a result."""
+        return bool(self.elsewhere) or any(ending.status != "completed" for ending in self.endings.values())
 
 
 def cores() -> int:
@@ -60,6 +67,7 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
     """Run cells in their order and store their runs; shows progress.
 
     The first interrupt (Ctrl-C or SIGTERM) lets every cell save itself and leave, a second one ends all at once.
+    Runs that others hold are left to them, or made at the end if these have died by then.
 
     Args:
         cells: longest first.
@@ -72,19 +80,22 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
         KeyboardInterrupt: interrupted twice.
     """
     display = Display(console, len(cells), sum(len(cell.runs) for cell in cells))
-    pool = _Pool(settings, display, Outcome())
-    with display, pool.interruptible():
-        if workers == 0:
-            pool.run_here(cells)
-        else:
-            pool.run(cells, workers)
+    with Claims(settings.folder, cells) as claims:
+        pool = _Pool(settings, display, claims)
+        with display, pool.interruptible():
+            run = pool.run_here if workers == 0 else partial(pool.run, workers=workers)
+            run(cells)
+            run(claims.deferred())
+        pool.outcome.elsewhere = claims.elsewhere()
+        for holder, number in Counter(pool.outcome.elsewhere.values()).items():
+            display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
     return pool.outcome
 
 
 class _Worker:
     """One process and its cell, seen from the parent."""
 
-    def __init__(self, cell: Cell, settings: Settings) -> None:
+    def __init__(self, cell: Cell, settings: Settings, leases: Leases) -> None:
         self.cell = cell
         self.log = Path(settings.folder) / "logs" / f"{cell.cell_id}.log"
         try:
@@ -93,7 +104,7 @@ class _Worker:
             raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
         self.connection, theirs = multiprocessing.Pipe(duplex=False)
         # the cell travels as bytes, so that a config that cannot be read is an error of the worker with a log
-        arguments = (theirs, pickle.dumps((cell, settings)), str(self.log))
+        arguments = (theirs, pickle.dumps((cell, settings, leases)), str(self.log))
         self.process = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
@@ -123,8 +134,8 @@ class _Worker:
 class _Pool:
     """Cells on their way through processes."""
 
-    def __init__(self, settings: Settings, display: Display, outcome: Outcome) -> None:
-        self.settings, self.display, self.outcome = settings, display, outcome
+    def __init__(self, settings: Settings, display: Display, claims: Claims) -> None:
+        self.settings, self.display, self.claims, self.outcome = settings, display, claims, Outcome()
         self.running: list[_Worker] = []
         self.said: set[str] = set()
 
@@ -147,11 +158,11 @@ class _Pool:
     def run_here(self, cells: Sequence[Cell]) -> None:
         """Run cells in this process, one after the other."""
         for cell in cells:
-            if self.outcome.interrupted:
-                return
-            self.display.start(cell)
-            endings = run_cell(cell, self.settings, partial(self._pulse, cell), lambda: self.outcome.interrupted)
-            self._end(cell, endings)
+            claimed = None if self.outcome.interrupted else self.claims.claim(cell)
+            if claimed is not None:
+                self.display.start(claimed)
+                report, holds = partial(self._pulse, claimed), partial(self.claims.holds, claimed)
+                self._end(claimed, run_cell(claimed, self.settings, report, lambda: self.outcome.interrupted, holds))
 
     def run(self, cells: Sequence[Cell], workers: int) -> None:
         """Run cells in so many processes at a time."""
@@ -159,7 +170,9 @@ class _Pool:
         try:
             while self.running or (waiting and not self.outcome.interrupted):
                 while waiting and len(self.running) < workers and not self.outcome.interrupted:
-                    self._start(waiting.pop(0))
+                    claimed = self.claims.claim(waiting.pop(0))
+                    if claimed is not None:
+                        self._start(claimed)
                 if self.outcome.interrupted and not asked:
                     asked = True
                     self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
@@ -178,7 +191,7 @@ class _Pool:
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
         with variables(**ONE_THREAD):
-            self.running.append(_Worker(cell, self.settings))
+            self.running.append(_Worker(cell, self.settings, self.claims.held(cell)))
 
     def _attend(self, worker: _Worker) -> None:
         """Read what a worker sent; note its end."""
@@ -205,7 +218,7 @@ class _Pool:
             raise UserError(content)
         if kind == "done":
             self._end(worker.cell, content, worker.log)
-        elif self.outcome.interrupted:
+        elif self.outcome.interrupted or not self.claims.holds(worker.cell):
             self._end(worker.cell, None)
         else:
             late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
@@ -222,6 +235,7 @@ class _Pool:
 
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
+        self.claims.end(cell)
         self.outcome.endings |= endings or {}
         self.display.end(cell, Counter(ending.status for ending in (endings or {}).values()))
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
@@ -243,7 +257,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
 
     torch.set_num_threads(1)
     _forward_warnings(connection)
-    cell, settings = pickle.loads(work)
+    cell, settings, leases = pickle.loads(work)
 
     def report(pulse: Pulse) -> None:
         try:
@@ -252,7 +266,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
             stopping.append(True)
 
     try:
-        endings = run_cell(cell, settings, report, lambda: bool(stopping))
+        endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(leases.confirm, cell.run_ids))
     except UserError as error:
         connection.send(("unwritable", str(error)))
     else:

@@ -57,6 +57,7 @@ def run_cell(
     settings: Settings,
     report: Callable[[Pulse], None] = lambda pulse: None,
     stop: Callable[[], bool] = lambda: False,
+    holds: Callable[[], bool] = lambda: True,
 ) -> dict[str, Ending] | None:
     """Train and evaluate a cell, and store one run per lane; goes on from the cell's checkpoint if there is one.
 
@@ -65,6 +66,7 @@ def run_cell(
         settings: how.
         report: called about twice a second.
         stop: asked after every progress; once true, the cell is saved (if its method can be) and left.
+        holds: asked before anything is written; false if the cell has become somebody else's, and is left as it is.
 
     Returns:
         How each run ended, by run id; None if the cell was left before its end.
@@ -74,7 +76,7 @@ def run_cell(
     """
     recording = Recording(cell, settings)
     try:
-        for pulse in _drive(recording, stop):
+        for pulse in _drive(recording, stop, holds):
             report(pulse)
     except InterruptedCellError:
         return None
@@ -84,15 +86,17 @@ def run_cell(
         if not isinstance(error, UserError):
             traceback.print_exc()
         recording.end_all("diverged" if isinstance(error, FloatingPointError) else "failed", _one_line(error))
+    if not holds():
+        return None
     recording.write()
     return recording.endings_by_run()
 
 
-def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
+def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], bool]) -> Iterator[Pulse]:
     """Take the method through the cell, to the end of all lanes; yields signs of life.
 
     Raises:
-        InterruptedCellError: `stop` said so.
+        InterruptedCellError: `stop` said so, or `holds` no longer does.
         TimeUpError: the timeout has passed.
         Exception: whatever the method raises.
     """
@@ -147,6 +151,8 @@ def _drive(recording: Recording, stop: Callable[[], bool]) -> Iterator[Pulse]:
             stopping = (under_way or not method.online) and stop()
             now = time.monotonic()
             if under_way and problem.parts and (stopping or now >= save_at):
+                if not holds():
+                    raise InterruptedCellError
                 recording.save(environments, problem.parts)
                 save_at = now + max(interval, (time.monotonic() - now) / CHECKPOINT_SHARE)
             if stopping:

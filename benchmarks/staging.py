@@ -1,12 +1,15 @@
-"""Folders that appear whole or not at all: made in a hidden place under a lock, then renamed; passing variables."""
+"""Files and folders that appear whole or not at all: made in a hidden place, then renamed; passing variables."""
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
 import filelock
 
@@ -14,6 +17,37 @@ LOCK = ".ndi-bench.lock"
 """Held by whoever makes a folder; one lock for all folders under a root."""
 PARTIAL = ".ndi-bench.partial"
 """Where it is made; Minari overlooks hidden folders."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Lend a hidden file beside `path`; it takes that place, flushed to the disk, if all went well.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # elsewhere a folder cannot be flushed
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_halves(path: Path) -> None:
+    """Remove the hidden files that killed processes left of `path`; nobody may be writing it."""
+    for half in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        half.unlink(missing_ok=True)
 
 
 @contextmanager

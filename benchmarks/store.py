@@ -8,7 +8,6 @@ schema metadata, so a run is there completely or not at all, and folders of seve
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .kit.errors import UserError
+from .staging import whole_file
 
 SCHEMA_VERSION = 3
 """Raised with every change of the columns; older files are read as if they had the new ones, newer ones are set aside,
@@ -160,6 +159,14 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, _NotARunError):
             return None
 
+    def stamp(self, run_id: str) -> tuple[int, int] | None:
+        """What changes whenever a run is written; None if it has no file."""
+        try:
+            found = self._path(run_id).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_mtime_ns, found.st_ino
+
     def runs(self) -> pd.DataFrame:
         """All runs, one row each with the columns of `RUNS`, sorted by run id. Warns `SetAside` of unreadable files."""
         return _to_pandas(self._run_table())
@@ -281,24 +288,10 @@ def _to_pandas(table: pa.Table) -> pd.DataFrame:
 
 
 def _write_atomically(table: pa.Table, path: Path) -> None:
-    """Write beside the target, flush to the disk, then rename over it; readers ignore names that begin with a dot."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    """Write a whole file or none; readers ignore names that begin with a dot."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                pq.write_table(table, file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if os.name == "posix":  # elsewhere a folder cannot be flushed
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        with whole_file(path) as file:
+            pq.write_table(table, file, compression="zstd")
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write to {path.parent}: {reason}; make room there or choose another folder") from None

@@ -81,6 +81,8 @@ def train(
     outcome = pool.run_cells(grid.cells(remaining), how, 1, console)
     if outcome.interrupted:
         return None
+    if outcome.elsewhere:
+        raise UserError(f"{task.name} is being trained in {folder} by {outcome.elsewhere[run.run_id]}; wait for it")
     if outcome.failed:
         raise UserError(f"the training of {task.name} has {outcome.endings[run.run_id].status}; see its error above")
     weights, kept = read_snapshot(folder, run.run_id)

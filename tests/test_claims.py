@@ -1,0 +1,134 @@
+"""Several processes on one results folder: every run is made once, and who loses a run leaves it alone."""
+
+import io
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import grid, pool, runner
+from benchmarks.claims import Claims
+from benchmarks.leases import Leases
+from benchmarks.profiles import Profile
+from benchmarks.recording import Settings
+from benchmarks.store import Store
+
+
+@pytest.fixture(autouse=True)
+def toys(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def a_cell(seeds=(0, 1)):
+    profile = Profile(
+        name="test",
+        tasks=("inverted-pendulum",),
+        methods=("toy_methods:WALKER",),
+        seeds=seeds,
+        steps=20,
+        evaluations=2,
+        eval_episodes=1,
+    )
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None))
+    return cell
+
+
+def work(folder, cell):
+    console = Console(file=io.StringIO(), width=200)
+    return pool.run_cells([cell], Settings(folder), 0, console), console.file.getvalue()
+
+
+def test_runs_that_others_hold_are_left_to_them(tmp_path):
+    cell, other = a_cell(), Leases(tmp_path)
+    other.take(cell.run_ids[:1])
+    outcome, said = work(tmp_path, cell)
+    assert outcome.elsewhere.keys() == {cell.run_ids[0]}
+    assert outcome.failed, "the grid is not complete"
+    assert outcome.endings.keys() == {cell.run_ids[1]}
+    assert f"1 run left to process {os.getpid()} on" in said
+    other.release(cell.run_ids)
+    outcome, _ = work(tmp_path, a_cell(seeds=(0,)))
+    assert not outcome.failed
+    assert set(Store(tmp_path).runs()["status"]) == {"completed"}
+    assert not (tmp_path / "locks").exists()
+
+
+def test_runs_whose_holder_leaves_meanwhile_are_made_at_the_end(tmp_path):
+    first, second = (a_cell(seeds=(seed,)) for seed in (0, 1))
+    claims, other = Claims(tmp_path, [first, second]), Leases(tmp_path)
+    other.take(first.run_ids)
+    assert claims.claim(first) is None
+    assert claims.claim(second) is second
+    other.release(first.run_ids)
+    assert claims.elsewhere() == {}
+    assert claims.deferred() == [first]
+    assert claims.claim(first) is first
+    assert claims.deferred() == []
+
+
+def test_runs_that_others_have_made_meanwhile_are_not_made_again(tmp_path):
+    cell, late = a_cell(), a_cell(seeds=(0, 1, 2))
+    work(tmp_path, cell)
+    again, rest = Claims(tmp_path, [cell]), Claims(tmp_path, [late])
+    assert again.claim(cell) == cell, "runs that were stored when the command began are to be made again"
+    again.end(cell)
+    work(tmp_path, cell)
+    assert again.claim(cell) is None
+    assert rest.claim(late).seeds == (2,)
+    assert Leases(tmp_path).take(cell.run_ids) == set(cell.run_ids), "nothing is held that is not made"
+
+
+def test_who_has_lost_a_run_writes_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "CHECKPOINT_SHARE", float("inf"))  # after every step
+    cell = a_cell()
+    held = iter([True] * 5)
+    settings = Settings(tmp_path, checkpoint_minutes=0)
+    assert runner.run_cell(cell, settings, holds=lambda: next(held, False)) is None
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    before = checkpoint.read_bytes()
+    assert runner.run_cell(cell, settings, holds=lambda: False) is None
+    assert runner.run_cell(cell, Settings(tmp_path), stop=lambda: True, holds=lambda: False) is None
+    assert checkpoint.read_bytes() == before
+    assert Store(tmp_path).runs().empty
+    assert runner.run_cell(cell, Settings(tmp_path / "other"), holds=lambda: False) is None
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_run_lost_at_work_is_deferred(tmp_path):
+    cell = a_cell()
+    with Claims(tmp_path, [cell]) as claims:
+        assert claims.claim(cell) is cell
+        (holder,) = (tmp_path / "locks" / cell.run_ids[0]).iterdir()
+        taken = holder.rename(holder.with_name("far-away-012345-678901-abcdef.77.1234.0a1b2c3d"))
+        assert not claims.holds(cell)
+        claims.end(cell)
+        assert claims.elsewhere() == {cell.run_ids[0]: "process 77 on far-away"}
+    assert taken.exists(), "the other's lease is not touched"
+
+
+def test_two_commands_at_once_share_the_work(tmp_path):
+    command = [sys.executable, "-m", "benchmarks", "run", "--methods", "toy_methods:WALKER", "--out", str(tmp_path)]
+    command += ["--tasks", "inverted-pendulum", "--seeds", "0-5", "--lanes", "1", "--steps", "40", "--eval-episodes"]
+    command += ["1", "--workers", "0", "--no-report", "--set", "walker.sleep=0.01"]
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    both = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONPATH": paths}
+        )
+        for _ in range(2)
+    ]
+    written: dict[Path, set[int]] = {}
+    while any(process.poll() is None for process in both):
+        for path in (tmp_path / "runs").glob("[!.]*.parquet"):
+            written.setdefault(path, set()).add(path.stat().st_mtime_ns)
+        time.sleep(0.01)
+    said = [process.communicate()[0] for process in both]
+    assert sum(text.count("1 completed") for text in said) == 6, said
+    assert len(written) == 6
+    assert all(len(files) == 1 for files in written.values()), "no run was written twice"
+    assert set(Store(tmp_path).runs()["status"]) == {"completed"}
+    assert not (tmp_path / "locks").exists()

@@ -1,0 +1,125 @@
+"""One holder per run, whatever dies or races; other machines are played by renaming the holder's file."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import leases
+from benchmarks.kit.errors import UserError
+from benchmarks.leases import Leases, holder_of
+
+RUNS = ("a-run", "b-run")
+
+
+def holder(folder, run_id="a-run"):
+    (path,) = (Path(folder) / "locks" / run_id).iterdir()
+    return path
+
+
+def elsewhere(folder, silent):
+    """The run's holder becomes one on another machine, silent for so many seconds."""
+    path = holder(folder)
+    moved = path.rename(path.with_name("far-away-012345-678901-abcdef.77.1234.0a1b2c3d"))
+    os.utime(moved, (time.time() - silent,) * 2)
+
+
+def test_a_run_has_one_holder_until_it_is_released(tmp_path):
+    mine, other = Leases(tmp_path), Leases(tmp_path)
+    assert mine.take(RUNS) == set(RUNS)
+    assert other.take(("b-run", "c-run")) == {"c-run"}
+    assert f"process {os.getpid()} on " in holder_of(tmp_path, "a-run")
+    assert holder_of(tmp_path, "d-run") is None
+    mine.release(["a-run"])
+    assert other.take(RUNS) == {"a-run"}
+    assert other.confirm(("a-run", "c-run"))
+    assert not other.confirm(("a-run", "b-run"))
+
+
+def test_a_dead_process_loses_its_runs_at_once(tmp_path):
+    code = f"from benchmarks.leases import Leases; print(Leases({str(tmp_path)!r}).take({RUNS!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert holder(tmp_path).exists()
+    assert holder_of(tmp_path, "a-run") is None
+    assert Leases(tmp_path).take(RUNS) == set(RUNS)
+
+
+def test_another_process_with_the_same_number_is_not_the_holder(tmp_path):
+    Leases(tmp_path).take(RUNS)
+    host, process, started, word = holder(tmp_path).name.rsplit(".", 3)
+    holder(tmp_path).rename(holder(tmp_path).with_name(f"{host}.{process}.{int(started) - 1}.{word}"))
+    assert Leases(tmp_path).take(("a-run",)) == {"a-run"}
+
+
+@pytest.mark.parametrize(("part", "gone"), [(1, False), (2, True), (3, False)])
+def test_a_restart_of_this_machine_frees_its_runs_but_another_of_its_name_keeps_them(tmp_path, part, gone):
+    Leases(tmp_path).take(RUNS)
+    place, process, started, word = holder(tmp_path).name.rsplit(".", 3)
+    parts = place.rsplit("-", 3)  # name, hardware, start of the machine, name space of processes
+    parts[part] = "0" * 6
+    holder(tmp_path).rename(holder(tmp_path).with_name(f"{'-'.join(parts)}.{process}.{started}.{word}"))
+    assert Leases(tmp_path).take(("a-run",)) == ({"a-run"} if gone else set())
+
+
+def test_another_machine_keeps_its_runs_while_it_gives_signs_of_life(tmp_path):
+    first = Leases(tmp_path)
+    first.take(RUNS)
+    elsewhere(tmp_path, silent=leases.EXPIRY_SECONDS / 2)
+    assert holder_of(tmp_path, "a-run") == "process 77 on far-away"
+    assert Leases(tmp_path).take(RUNS) == set()
+    os.utime(holder(tmp_path), (time.time() - 2 * leases.EXPIRY_SECONDS,) * 2)
+    assert holder_of(tmp_path, "a-run") is None
+    assert Leases(tmp_path).take(RUNS) == {"a-run"}
+    assert not first.confirm(["a-run"]), "whoever was silent too long learns that the run is lost"
+    assert first.confirm(["b-run"])
+
+
+def test_only_one_of_many_takes_over_from_the_dead(tmp_path):
+    winners = []
+    for _ in range(20):
+        Leases(tmp_path).take(("a-run",))
+        elsewhere(tmp_path, silent=2 * leases.EXPIRY_SECONDS)
+        start, crowd = threading.Barrier(4), [Leases(tmp_path) for _ in range(4)]
+
+        def rush(one, start=start):
+            start.wait()
+            one.take(("a-run",))
+
+        threads = [threading.Thread(target=rush, args=(one,)) for one in crowd]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (winner,) = [one for one in crowd if one.confirm(["a-run"])]
+        winners.append(winner)
+        assert sum(bool(one.held) for one in crowd) == 1
+        winner.release(["a-run"])
+    assert len(winners) == 20
+
+
+def test_what_a_kill_leaves_between_two_steps_is_no_obstacle(tmp_path):
+    (tmp_path / "locks" / "a-run").mkdir(parents=True)  # released by half
+    (tmp_path / "locks" / ".far-away-012345-678901-abcdef.77.1234.0a1b2c3d").mkdir()  # taken by half
+    assert Leases(tmp_path).take(RUNS) == set(RUNS)
+
+
+def test_signs_of_life_are_given_while_a_block_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "PULSE_SECONDS", 0.01)
+    with Leases(tmp_path) as held:
+        held.take(RUNS)
+        os.utime(holder(tmp_path), (0, 0))
+        end = time.monotonic() + 10
+        while holder(tmp_path).stat().st_mtime < 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert holder(tmp_path).stat().st_mtime > 1
+    assert not (tmp_path / "locks").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_user_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write to"):
+        Leases(tmp_path / "file").take(RUNS)
