@@ -32,8 +32,11 @@ class NDIConfig:
     """The density and its settings."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """How log q and r_f become a reward."""
-    sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
-    """The shared learner; a quarter of every batch are demonstrated transitions with the same reward."""
+    sac: SACConfig = field(
+        default_factory=lambda: SACConfig(demonstration_fraction=0.25, temperature=0.05, target_entropy=None)
+    )
+    """The shared learner. Its fixed temperature is lambda_pi: tuned to an entropy that the demonstrations do not have
+    it would rise without end. A quarter of every batch are demonstrated transitions with the same reward."""
 
 
 def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
