@@ -1,6 +1,9 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
@@ -9,6 +12,7 @@ from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
 from ndi.density import DensityConfig
 from ndi.ebm import EBMConfig, kernel_score
+from ndi.kde import KDEConfig
 from ndi.made import MADEConfig
 
 
@@ -117,12 +121,12 @@ def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
     torch.testing.assert_close(kernel_score(offset.detach(), levels), gradient, check_dtype=False, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,))])
+@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,)), KDEConfig()])
 def test_constant_dimensions_change_nothing(point_problem, config):
     problem = sized(point_problem(), 3, 1)
     x = torch.randn(1, 200, 4, generator=torch.Generator().manual_seed(0))
     x[..., 1] = 0.0
-    small = type(config)(**{**vars(config), "fit": FitConfig(steps=20)})
+    small = replace(config, fit=FitConfig(steps=20))
     density = small.build(problem)
     density.fit(problem, as_replay(x, 3))
     moved = x.clone()
@@ -132,10 +136,9 @@ def test_constant_dimensions_change_nothing(point_problem, config):
     torch.testing.assert_close(value(x), value(moved))
 
 
-@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,))])
+@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,)), KDEConfig()])
 def test_fitting_a_lane_does_not_depend_on_its_company(point_problem, config):
-    fit = FitConfig(steps=60, check_every=10, patience=2, refit=True)
-    small = type(config)(**{**vars(config), "fit": fit})
+    small = replace(config, fit=FitConfig(steps=60, check_every=10, patience=2, refit=True))
     fitted = []
     for seeds in ((0, 1), (1,)):
         problem = point_problem(seeds=seeds)
@@ -149,11 +152,11 @@ def test_fitting_a_lane_does_not_depend_on_its_company(point_problem, config):
         )
 
 
-@pytest.mark.parametrize("kind", [MADEConfig, EBMConfig])
+@pytest.mark.parametrize("kind", [MADEConfig, EBMConfig, KDEConfig])
 def test_densities_are_saved_and_restored(point_problem, tmp_path, kind):
     problem = point_problem()
     demonstrations = demonstration_replay(problem, Standardiser.from_demonstrations(problem))
-    config = kind(hidden=(16,), fit=FitConfig(steps=20))
+    config = replace(kind(), fit=FitConfig(steps=20))
     density, other = config.build(problem), config.build(problem)
     density.fit(problem, demonstrations)
     assert not torch.equal(density.on_demonstrations(demonstrations), other.on_demonstrations(demonstrations))
@@ -199,6 +202,34 @@ def test_averaged_weights_are_kept_and_training_goes_on_from_its_own(point_probl
         average = average + max(0.5, 9 / (step + 9)) * (twin.detach() - average)
     torch.testing.assert_close(module[0].detach(), average)
     assert (module[0] - twin).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("levels", [(0.3,), (0.1, 0.5)])
+def test_kde_agrees_with_scipy(point_problem, levels):
+    problem = sized(point_problem(seeds=(0, 1)), 2, 1)
+    generator = torch.Generator().manual_seed(0)
+    data = as_replay(torch.randn(2, 60, 3, generator=generator), 2)
+    data.added[1] = 40  # the second lane has fewer rows
+    kde = KDEConfig(levels).build(problem)
+    assert kde.fit(problem, data) == []
+    x = 2 * torch.randn(2, 50, 3, generator=generator)
+    for lane, size in enumerate((60, 40)):
+        rows = data.rows[lane, :size, :3].double()
+        spread = np.linalg.cholesky(np.cov(rows.T.numpy()))  # scipy scales its kernel by the sample covariance
+        whitened = np.linalg.solve(spread, rows.T.numpy())
+        kernels = [scipy.stats.gaussian_kde(whitened, bw_method=level) for level in levels]
+        wanted = np.log(np.mean([kernel(x[lane].double().T.numpy()) for kernel in kernels], axis=0))
+        data.rows[lane, :size, :3] = torch.tensor(whitened.T)
+        kde.fit(problem, data)
+        np.testing.assert_allclose(kde.log_density_of(x)[lane].numpy(), wanted, rtol=2e-4, atol=2e-4)
+
+
+def test_kde_thins_a_long_demonstration_evenly(point_problem):
+    problem = sized(point_problem(), 1, 1)
+    x = torch.arange(100.0).repeat(2, 1).T[None]
+    kde = KDEConfig(most_centres=10).build(problem)
+    kde.fit(problem, as_replay(x, 1))
+    assert kde.centres[0, :, 0].tolist() == [10.0 * k for k in range(10)]
 
 
 def test_density_config_alone_builds_nothing(point_problem):
