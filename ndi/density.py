@@ -76,14 +76,18 @@ class Density(nn.Module, ABC):
 
     def fit(self, problem: Problem, demonstrations: Replay) -> list[dict[str, Tensor]]:
         """Fit every lane to its demonstrations (standardised rows, in time order); returns the losses on the way."""
-        everything = self._all_rows(demonstrations)
-        x = torch.cat([everything.observations, everything.actions], dim=-1)
-        self.kept.copy_((x.var(dim=1, keepdim=True) > CONSTANT).float())
+        self.drop_constant(demonstrations)
 
         def loss(batch: Batch, streams: Streams) -> Tensor:
             return self.loss_of(self.inputs(batch.observations, batch.actions), streams)
 
         return list(fit(problem, self, loss, demonstrations, self.config.fit, "density"))
+
+    def drop_constant(self, demonstrations: Replay) -> None:
+        """Keep only the dimensions that vary in a lane's demonstrations."""
+        everything = self._all_rows(demonstrations)
+        x = torch.cat([everything.observations, everything.actions], dim=-1)
+        self.kept.copy_((x.var(dim=1, keepdim=True) > CONSTANT).float())
 
     @staticmethod
     def _all_rows(demonstrations: Replay) -> Batch:

@@ -35,8 +35,8 @@ class EBMConfig(DensityConfig):
     """"denoising" or "sliced"."""
     prior: float = 0.0
     """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(steps=5000, weight_decay=0.0, refit=True))
-    """Optimisation."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(5000, 64, weight_decay=0.0, refit=True, averaging=0.999))
+    """Optimisation; for the denoising objective every transition enters a batch twice, with noise of either sign."""
 
     def build(self, problem: Problem) -> EBM:
         """An unfitted energy model for every lane."""
@@ -72,14 +72,21 @@ class EBM(Density):
         return torch.autograd.grad(self.log_density_of(x).sum(), x, create_graph=create_graph)[0]
 
     def loss_of(self, x: Tensor, streams: Streams) -> Tensor:
-        """Score-matching loss (L, B) of smoothed inputs."""
+        """Score-matching loss (L, B) of smoothed inputs.
+
+        For the denoising objective it is the mean over a pair of noises of opposite sign, between which the large part
+        of the target cancels that has no information on the score.
+        """
         noise, scale = self.smoothing(x, streams)
+        if self.ebm.objective == "denoising":
+            x, scale, noise = torch.cat([x, x], 1), torch.cat([scale, scale], 1), torch.cat([noise, -noise], 1)
         smoothed = (x + scale * noise).detach().requires_grad_()
         score = self.score(smoothed, create_graph=True)
         if self.ebm.objective == "denoising":
             target = kernel_score(smoothed.detach() - x, self.ebm.noise)
             # weighting every row by its own noise variance gives all levels the same size
-            return (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1)
+            each = (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1)
+            return each.unflatten(1, (2, -1)).mean(1)
         direction = streams.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I
         slope = torch.autograd.grad((score * direction).sum(), smoothed, create_graph=True)[0]
         return (slope * direction + 0.5 * score.square()).sum(-1)

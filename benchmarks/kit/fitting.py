@@ -8,9 +8,9 @@ blocks cannot decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,9 @@ class FitConfig:
     """Looks without improvement after which a lane's best weights are final."""
     refit: bool = False
     """Begin anew on all transitions, the held-out ones too, for as many steps as were found best."""
+    averaging: float = 0.0
+    """Rate of an exponential running average of the weights, which is then what is judged and kept; 0 takes the weights
+    themselves. For losses with noisy gradients."""
 
 
 Loss = Callable[[Batch, Streams], Tensor]
@@ -130,18 +133,14 @@ def fit(
             if config.held_out and bool((step - best_step >= patience).all()):
                 break
     if config.refit and config.held_out:
-        with torch.no_grad():
-            for parameter, first in zip(parameters, start, strict=True):
-                parameter.copy_(first)
+        _assign(parameters, start)
         streams = problem.streams(f"{purpose} refit")
         descent = _descend(parameters, loss, demonstrations, _compact(present), config, streams)
         for step, value in enumerate(islice(descent, int(best_step.max())), 1):
             if step % config.check_every == 0 or step == config.steps:
                 keep(best_step == step)
                 yield {"loss": value, "held_out_loss": best_loss}
-    with torch.no_grad():
-        for kept, parameter in zip(best, parameters, strict=True):
-            parameter.copy_(kept)
+    _assign(parameters, best)
 
 
 def _descend(
@@ -152,15 +151,32 @@ def _descend(
     config: FitConfig,
     streams: Streams,
 ) -> Iterator[Tensor]:
-    """Gradient steps without end on random batches of the chosen rows; yields each batch's mean loss (L,)."""
+    """Gradient steps without end on random batches of the chosen rows; yields each batch's mean loss (L,).
+
+    With averaging, the parameters hold the running average whenever this yields, and their own values in between.
+    """
+    own, average = ([p.detach().clone() for p in parameters] for _ in range(2))
     optimiser = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    while True:
+    for step in count(1):
         index = streams.integers(rows[1], config.batch_size)
         value = loss(demonstrations.take(rows[0].gather(1, index)), streams).mean(-1)
         optimiser.zero_grad()
         value.sum().backward()
         optimiser.step()
+        if config.averaging:
+            _assign(own, parameters)
+            # the first, random weights are soon forgotten
+            torch._foreach_lerp_(average, own, max(1 - config.averaging, 9 / (step + 9)))
+            _assign(parameters, average)
         yield value.detach()
+        if config.averaging:
+            _assign(parameters, own)
+
+
+@torch.no_grad()
+def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)
 
 
 def _compact(chosen: Tensor) -> tuple[Tensor, Tensor]:
