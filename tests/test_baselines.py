@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import bc, gail, references, valuedice
+from baselines import bc, gail, red, references, valuedice
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.sac import SACConfig
@@ -24,6 +24,7 @@ SMALL = {
     "gail": (gail.METHOD, gail.GAILConfig(hidden=(32, 32), learning_rate=1e-3, sac=SAC)),
     "valuedice": (valuedice.METHOD, valuedice.ValueDICEConfig(hidden=(32, 32), batch_size=64,
                                                               actor_learning_rate=1e-4, nu_learning_rate=3e-3)),
+    "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
 }  # fmt: skip
