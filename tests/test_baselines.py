@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import bc, gail, red, references, valuedice
+from baselines import bc, gail, iqlearn, red, references, sqil, valuedice
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.sac import SACConfig
@@ -25,6 +25,8 @@ SMALL = {
     "valuedice": (valuedice.METHOD, valuedice.ValueDICEConfig(hidden=(32, 32), batch_size=64,
                                                               actor_learning_rate=1e-4, nu_learning_rate=3e-3)),
     "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),
+    "sqil": (sqil.METHOD, sqil.SQILConfig(sac=dataclasses.replace(SAC, demonstration_fraction=0.5))),
+    "iqlearn": (iqlearn.METHOD, iqlearn.IQLearnConfig((32, 32), 1e-3, 1e-3, batch_size=32)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
 }  # fmt: skip
