@@ -161,7 +161,7 @@ class IQLearn:
 def train(problem: Problem, config: IQLearnConfig) -> Iterator[Progress]:
     """Learn Q and policy from demonstrations and replay."""
     if config.second_term not in ("value", "v0"):
-        raise UserError(f'iqlearn: second_term must be "value" or "v0", not "{config.second_term}"')
+        raise UserError(f'iq-learn: second_term must be "value" or "v0", not "{config.second_term}"')
     make = Standardiser.from_demonstrations if config.standardise else Standardiser.identity
     standardise = make(problem)
     agent = IQLearn(problem, config, standardise)
@@ -176,7 +176,7 @@ def train(problem: Problem, config: IQLearnConfig) -> Iterator[Progress]:
 
 
 METHOD = Method(
-    name="iqlearn",
+    name="iq-learn",
     label="IQ-Learn",
     summary="Inverse soft-Q learning with the chi-squared regulariser and the authors' settings for each task",
     source="Garg et al., arXiv 2106.12142; Div99/IQ-Learn",
