@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.fitting import FitConfig, fit
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.replay import Batch, demonstration_replay
@@ -37,7 +38,7 @@ def loss(policy: TanhGaussianPolicy, batch: Batch, objective: str) -> Tensor:
         return -policy.log_density(batch.observations, batch.actions)
     if objective == "squared error":
         return (torch.tanh(policy(batch.observations)[0]) - batch.actions).square().sum(-1)
-    raise ValueError(f'BC objective must be "likelihood" or "squared error", not "{objective}"')
+    raise UserError(f'bc: objective must be "likelihood" or "squared error", not "{objective}"')
 
 
 def train(problem: Problem, config: BCConfig) -> Iterator[Progress]:

@@ -1,13 +1,16 @@
-"""GAIL (off-policy): generative adversarial imitation (Ho & Ermon, arXiv 1606.03476) on the shared SAC.
+"""GAIL (off-policy): generative adversarial imitation (Ho & Ermon, arXiv 1606.03476) on the shared SAC; and DAC.
 
     max_D  E_expert[log D(s, a)] + E_agent[log(1 - D(s, a))],   D = sigmoid(logit), expert label 1
 
 The original trains its policy by TRPO on fresh samples; here the discriminator's agent samples come from the replay and
-the policy is the suite's SAC, as in discriminator-actor-critic (arXiv 1809.02925). Rewards, relabelled at sampling:
+the policy is the suite's SAC, as in discriminator-actor-critic (DAC, arXiv 1809.02925). Rewards, at sampling:
 
     survival   -log(1 - D) = softplus(logit) >= 0     (GAIL's own; favours long episodes)
     logit      log D - log(1 - D)                     (AIRL, DAC; no sign bias)
     negative   log D <= 0                             (favours short episodes)
+
+Without absorbing states the value of a terminal state is 0, which is what gives a reward's sign its bias. With them
+(DAC) every terminal state leads to one absorbing state, whose reward is learnt from the demonstrations like any other.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Batch, Experience
@@ -45,6 +49,8 @@ class GAILConfig:
     """Learner updates per discriminator update."""
     reward: str = "survival"
     """"survival", "logit" or "negative"; see the module's docstring."""
+    absorbing: bool = False
+    """Learn the value of what follows a terminal state (DAC) instead of setting it to 0."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
 
@@ -78,11 +84,13 @@ def pairs(batch: Batch) -> Tensor:
 def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     """Alternate discriminator and policy updates."""
     if config.reward not in REWARDS:
-        raise ValueError(f"GAIL reward must be one of {', '.join(REWARDS)}, not {config.reward}")
-    standardise = Standardiser.from_demonstrations(problem)
+        raise UserError(f"reward of the discriminator must be one of {', '.join(REWARDS)}, not {config.reward}")
+    standardise = Standardiser.from_demonstrations(problem, absorbing=config.absorbing)
     learner = SAC(problem, config.sac, standardise)
-    experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
-    sizes = (problem.observation_size + problem.action_size, *config.hidden, 1)
+    experience = Experience(
+        problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction, absorbing_actions="zero"
+    )
+    sizes = (standardise.size + problem.action_size, *config.hidden, 1)
     discriminator = MLP(problem.streams("discriminator"), sizes, torch.tanh)
     optimiser = torch.optim.Adam(discriminator.parameters(), config.learning_rate, fused=True)
     streams = problem.streams("interpolation")
@@ -110,12 +118,22 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
         yield Progress(learner.updates, learner.policy, info)
 
 
-METHOD = Method(
+GAIL = Method(
     name="gail",
     label="GAIL (off-policy)",
     summary="Adversarial imitation with reward -log(1 - D) and gradient penalty, on the shared SAC instead of TRPO",
     source="Ho & Ermon, arXiv 1606.03476; off-policy as in arXiv 1809.02925",
     train=train,
     config=GAILConfig(),
+    cost=lambda config: 1.4 * config.sac.cost,
+)
+
+DAC = Method(
+    name="dac",
+    label="DAC (on SAC)",
+    summary="GAIL's file with DAC's unbiased reward log D - log(1 - D) and absorbing states, on the shared SAC",
+    source="Kostrikov et al., arXiv 1809.02925; google-research/dac",
+    train=train,
+    config=GAILConfig(reward="logit", absorbing=True),
     cost=lambda config: 1.4 * config.sac.cost,
 )

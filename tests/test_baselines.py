@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from baselines import bc, gail, references, valuedice
+from baselines import bc, gail, iqlearn, red, references, sqil, valuedice
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.sac import SACConfig
@@ -18,12 +18,17 @@ from ndi.made import MADEConfig
 
 SAC = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=100, demonstration_fraction=0.25)
 FIT = FitConfig(steps=400, batch_size=64, learning_rate=3e-3)
+GAIL = gail.GAILConfig(hidden=(32, 32), learning_rate=1e-3, sac=SAC)
 SMALL = {
     "bc": (bc.METHOD, bc.BCConfig(hidden=(32, 32), fit=FIT)),
     "sac": (references.SAC_ORACLE, references.OracleConfig(sac=SAC)),
-    "gail": (gail.METHOD, gail.GAILConfig(hidden=(32, 32), learning_rate=1e-3, sac=SAC)),
+    "gail": (gail.GAIL, GAIL),
+    "dac": (gail.DAC, dataclasses.replace(GAIL, reward="logit", absorbing=True)),
     "valuedice": (valuedice.METHOD, valuedice.ValueDICEConfig(hidden=(32, 32), batch_size=64,
                                                               actor_learning_rate=1e-4, nu_learning_rate=3e-3)),
+    "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),
+    "sqil": (sqil.METHOD, sqil.SQILConfig(sac=dataclasses.replace(SAC, demonstration_fraction=0.5))),
+    "iq-learn": (iqlearn.METHOD, iqlearn.IQLearnConfig((32, 32), 1e-3, 1e-3, batch_size=32)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
 }  # fmt: skip

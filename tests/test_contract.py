@@ -33,6 +33,8 @@ def test_declaration(name):
     assert inspect.isgeneratorfunction(method.train)
     assert set(method.swept) <= set(settings(method.config))
     hash(method.config)  # frozen all the way down
+    for task, changes in method.per_task.items():
+        assert configure(method.config, changes) != method.config, f"{task} changes nothing"
 
 
 @pytest.mark.parametrize("name", NAMES)

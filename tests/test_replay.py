@@ -119,3 +119,16 @@ def test_absorbing_states_follow_termination_only(point_problem, ended):
     if ended:
         assert torch.equal(rows.observations[0, 1:], torch.tensor([0.0, 0.0, 1.0]).expand(ABSORBING_STEPS, 3))
         assert rows.actions[0, 1:].std() > 0
+
+
+def test_zero_absorbing_actions_leave_one_self_transition(point_problem):
+    """As the demonstrations have it: an agent that ends like the expert looks like the expert."""
+    problem = point_problem()
+    standardise = Standardiser.from_demonstrations(problem, absorbing=True)
+    experience = Experience(problem, standardise, 8, absorbing_actions="zero")
+    ones, flag = np.ones((1, 2), np.float32), np.array([True])
+    experience.add(Transition(ones, ones, ones, flag, ~flag, np.ones(1, np.float32)))
+    assert experience.replay.sizes.tolist() == [2]
+    row = experience.replay.latest(1)
+    assert row.observations.tolist() == row.next_observations.tolist() == [[[0.0, 0.0, 1.0]]]
+    assert row.actions.tolist() == [[[0.0, 0.0]]]

@@ -103,3 +103,38 @@ def test_sac_walks_to_the_origin(point_problem, point_return):
     assert point_return(sac.policy).item() > best * 1.5
     assert problem.environments.steps == 1500
     assert math.isfinite(sac.temperature.item())
+
+
+def absorbed(batch, now):
+    """The batch with the absorbing bit appended: every next state absorbing, and every state too if `now`."""
+    bit = torch.ones_like(batch.masks).unsqueeze(-1)
+    loop = torch.cat([torch.zeros_like(batch.observations), bit], -1)
+    states = loop if now else torch.cat([batch.observations, 0 * bit], -1)
+    return batch._replace(observations=states, next_observations=loop)
+
+
+def test_an_absorbing_state_is_worth_its_reward_for_ever_and_no_entropy(point_problem):
+    """With reward 1 it is 1 / (1 - gamma), though a temperature of 1 would pay for entropy anywhere else."""
+    problem = point_problem()
+    config = SACConfig(hidden=(32, 32), learning_rate=3e-3, discount=0.5, target_rate=0.05, temperature=1.0,
+                       target_entropy=None)  # fmt: skip
+    sac = SAC(problem, config, Standardiser.from_demonstrations(problem, absorbing=True))
+    for step in range(400):
+        batch = absorbed(random_batch(1, 64, step), now=True)
+        sac.update(batch._replace(actions=torch.zeros_like(batch.actions), rewards=torch.ones_like(batch.rewards)))
+    state = batch.observations[:, :1]
+    assert sac.critic(state, torch.zeros(1, 1, 2)).mean().item() == pytest.approx(2.0, rel=0.05)
+
+
+def test_absorbing_states_train_neither_actor_nor_temperature(point_problem):
+    problem = point_problem()
+    agents = [SAC(problem, SMALL, Standardiser.from_demonstrations(problem, absorbing=True)) for _ in range(2)]
+    real = absorbed(random_batch(1), now=False)
+    ended = absorbed(random_batch(1), now=True)
+    mixed = Batch(*(torch.cat([a, b], 1) for a, b in zip(real, ended, strict=True)))
+    for agent, states in zip(agents, (real.observations, mixed.observations), strict=True):
+        agent.noise.normal = lambda *shape: torch.zeros(1, *shape)
+        agent._update_actor(states)
+    for one, other in zip(*(a.policy.parameters() for a in agents), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    torch.testing.assert_close(*(a.log_temperature.grad for a in agents))

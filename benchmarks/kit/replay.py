@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -134,6 +134,9 @@ class Experience:
         batch_size: B.
         demonstration_fraction: share of every batch drawn from the demonstrations, in [0, 1].
         capacity: transitions kept per lane (default: the whole budget).
+        absorbing_actions: what follows a terminal state, if there are absorbing states: "random", `ABSORBING_STEPS`
+            self-transitions with uniformly random actions (ValueDICE), or "zero", one with zero action as in the
+            demonstrations (discriminator-actor-critic).
     """
 
     def __init__(
@@ -143,8 +146,9 @@ class Experience:
         batch_size: int,
         demonstration_fraction: float = 0.0,
         capacity: int | None = None,
+        absorbing_actions: Literal["random", "zero"] = "random",
     ) -> None:
-        self.standardise, self.batch_size = standardise, batch_size
+        self.standardise, self.batch_size, self.absorbing_actions = standardise, batch_size, absorbing_actions
         capacity = min(capacity or problem.budget, problem.budget)
         self.replay = Replay(problem.lanes, capacity, standardise.size, problem.action_size, problem.device)
         self._demonstrations = demonstration_replay(problem, standardise) if problem.demonstrations else None
@@ -163,8 +167,8 @@ class Experience:
     def add(self, transition: Transition) -> None:
         """Store one environment step of every lane.
 
-        With absorbing states, a terminal next state becomes the absorbing one and `ABSORBING_STEPS` self-transitions
-        with random actions follow; no mask is ever 0 then.
+        With absorbing states, a terminal next state becomes the absorbing one and self-transitions follow; no mask is
+        ever 0 then.
         """
         device = self.replay.rows.device
         tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=device).unsqueeze(1)  # noqa: E731
@@ -184,7 +188,9 @@ class Experience:
         if transition.terminated.any():
             ended = torch.as_tensor(transition.terminated, device=device)
             loop = absorbing.expand_as(following)
-            actions = self.absorbing_streams.uniform_in(ended, ABSORBING_STEPS, step.actions.shape[-1]) * 2 - 1
+            actions = torch.zeros_like(step.actions)
+            if self.absorbing_actions == "random":
+                actions = self.absorbing_streams.uniform_in(ended, ABSORBING_STEPS, actions.shape[-1]) * 2 - 1
             for action in actions.unbind(1):
                 self.replay.add(Batch(loop, action.unsqueeze(1), loop, step.rewards, always), where=ended)
 

@@ -66,11 +66,14 @@ class SAC:
     Args:
         problem: the cell (seeds, sizes, device).
         config: settings, the same for all lanes.
-        standardise: applied to raw observations; batches are expected to be standardised already.
+        standardise: applied to raw observations; batches are expected to be standardised already. If it has absorbing
+            states, the agent takes no action in them (zero) and earns no entropy, and they train neither the actor nor
+            the temperature (discriminator-actor-critic, arXiv 1809.02925).
     """
 
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
+        self.absorbing = standardise.absorbing
         sizes = (standardise.size, problem.action_size)
         self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
         self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
@@ -121,6 +124,9 @@ class SAC:
             following, log_density = self.policy.sample(
                 batch.next_observations, self.noise.normal(*batch.actions.shape[1:])
             )
+            if self.absorbing:
+                real = 1 - batch.next_observations[..., -1]
+                following, log_density = following * real.unsqueeze(-1), log_density * real
             value = self.target(batch.next_observations, following).amin(1) - self.temperature[:, None] * log_density
             target = batch.rewards + self.config.discount * batch.masks * value
         values = self.critic(batch.observations, batch.actions)
@@ -135,14 +141,21 @@ class SAC:
         noise = self.noise.normal(states.shape[1], self.action_size)
         actions, log_density = self.policy.sample(states, noise)
         value = self.critic(states, actions).amin(1)
-        loss = (self.temperature[:, None] * log_density - value).mean(-1)
+        loss = self._mean(self.temperature[:, None] * log_density - value, states)
         self.actor_optimiser.zero_grad()
         loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
         self.actor_optimiser.step()
         if self.target_entropy is not None:
-            excess = -log_density.detach().mean(-1) - self.target_entropy  # entropy above the target
+            excess = -self._mean(log_density.detach(), states) - self.target_entropy  # entropy above the target
             self.log_temperature.grad = self.temperature * excess
             self.temperature_optimiser.step()
+
+    def _mean(self, values: Tensor, states: Tensor) -> Tensor:
+        """Mean (L,) of values (L, B) over the states (L, B, d) that are not absorbing."""
+        if not self.absorbing:
+            return values.mean(-1)
+        real = 1 - states[..., -1]
+        return (values * real).sum(-1) / real.sum(-1).clamp(min=1)
 
     def _parts(self) -> dict[str, Any]:
         names = ("policy", "critic", "target", "actor_optimiser", "critic_optimiser", "temperature_optimiser")

@@ -1,0 +1,147 @@
+"""RED: random expert distillation (Wang et al., arXiv 1905.06750) on the shared SAC.
+
+A predictor learns to repeat a frozen random network on the demonstrations; where it errs, nobody has demonstrated:
+
+    min_theta  E_demonstrations[error],   error = mean_k (f_theta(s, a) - f_0(s, a))_k^2,   r = exp(-sigma error)
+
+The predictor is deliberately weaker than its target: a stronger one would be right off the demonstrations too. As in
+the authors' code both are leaky-ReLU networks and the reward stays fixed during learning; here inputs are standardised,
+SAC replaces TRPO, and sigma follows a rule instead of a table: demonstrated transitions that were held out from the
+predictor, in contiguous blocks, get `typical_reward` at their median error.
+Source: RuohanW/RED, folder baselines/rnd_gail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
+from benchmarks.kit.interaction import interact
+from benchmarks.kit.networks import MLP, orthogonal
+from benchmarks.kit.replay import Batch, Experience, Replay
+from benchmarks.kit.sac import SAC, SACConfig
+from benchmarks.kit.standardiser import Standardiser
+
+
+@dataclass(frozen=True)
+class REDConfig:
+    """Settings of RED."""
+
+    target_hidden: tuple[int, ...] = (128, 128, 128, 128)
+    """Hidden leaky-ReLU units of the random target f_0 (authors)."""
+    predictor_hidden: tuple[int, ...] = (128,)
+    """Hidden leaky-ReLU units of the predictor f_theta (authors)."""
+    outputs: int = 128
+    """Outputs K of both networks (authors)."""
+    fit: FitConfig = field(default_factory=lambda: FitConfig(6000, 32, 1e-3, 0.0, 0.1, 200, 10))
+    """Fit of the predictor; rate and batch of the authors, whose 200 epochs are 6,000 steps at one demonstration."""
+    typical_reward: float = 0.8
+    """Reward at the median error of held-out demonstrated transitions, in (0, 1); it sets sigma."""
+    bc_start: bool = False
+    """Begin with a behaviourally cloned policy, without random warm-up; the authors do so on HalfCheetah and Ant."""
+    bc_fit: FitConfig = field(default_factory=lambda: FitConfig(20_000, 256, 3e-4, 1e-2, 0.1, 200))
+    """Fit of that policy, as in this suite's BC."""
+    sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
+    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
+
+
+class REDReward(nn.Module):
+    """Target, predictor and sigma of every lane.
+
+    Args:
+        problem: the cell.
+        config: sizes and the rule for sigma.
+    """
+
+    sigma: Tensor
+
+    def __init__(self, problem: Problem, config: REDConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs, streams = problem.observation_size + problem.action_size, problem.streams("target")
+        self.target = MLP(streams, (inputs, *config.target_hidden, config.outputs), _leaky_relu)
+        orthogonal(self.target, streams)
+        self.target.requires_grad_(False)
+        predictor_streams = problem.streams("predictor")
+        self.predictor = MLP(predictor_streams, (inputs, *config.predictor_hidden, config.outputs), _leaky_relu)
+        self.register_buffer("sigma", torch.ones(problem.lanes, 1, device=problem.device))
+
+    def error(self, batch: Batch) -> Tensor:
+        """Mean squared difference (L, B) between predictor and target at standardised transitions (L, B)."""
+        x = torch.cat([batch.observations, batch.actions], dim=-1)
+        return (self.predictor(x) - self.target(x)).square().mean(-1)
+
+    def fit(self, problem: Problem, demonstrations: Replay) -> None:
+        """Fit the predictor, then sigma by the median error of what was held out (of all, if nothing was)."""
+        config, purpose = self.config, "distillation"
+        for _ in fit(problem, self.predictor, lambda batch, _: self.error(batch), demonstrations, config.fit, purpose):
+            pass
+        self.sigma = -math.log(config.typical_reward) / self._median_error(problem, demonstrations, purpose)
+
+    @torch.no_grad()
+    def _median_error(self, problem: Problem, demonstrations: Replay, purpose: str) -> Tensor:
+        """(L, 1): over the rows that `fit` held out under this purpose."""
+        sizes = demonstrations.sizes
+        rows = torch.arange(int(sizes.max()), device=problem.device).expand(problem.lanes, -1)
+        chosen = rows < sizes[:, None]
+        if self.config.fit.held_out:
+            chosen = held_out_rows(sizes, self.config.fit.held_out, problem.streams(f"{purpose} split"))
+        return self.error(demonstrations.take(rows)).masked_fill(~chosen, torch.nan).nanmedian(1, keepdim=True).values
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        """Rewards (L, B) in (0, 1] of standardised transitions (L, B)."""
+        return torch.exp(-self.sigma * self.error(batch))
+
+
+def _leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU with TensorFlow's slope, 0.2."""
+    return F.leaky_relu(x, 0.2)
+
+
+def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
+    """Fit the reward, then learn from it."""
+    standardise = Standardiser.from_demonstrations(problem)
+    learner = SAC(problem, config.sac, standardise)
+    experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
+    reward = REDReward(problem, config)
+    if not problem.keep(learner=learner, experience=experience, reward=reward):
+        reward.fit(problem, experience.demonstrations)
+        if config.bc_start:
+            clone(problem, learner, experience.demonstrations, config.bc_fit)
+
+    info: dict[str, Tensor] = {}
+    random_steps = 0 if config.bc_start else config.sac.warmup
+    for updates in interact(
+        problem, learner.explore, experience, random_steps, config.sac.updates_per_step, config.sac.warmup
+    ):
+        for _ in range(updates):
+            batch = experience.sample()
+            info = learner.update(batch._replace(rewards=reward(batch)))
+        yield Progress(learner.updates, learner.policy, info)
+
+
+def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitConfig) -> None:
+    """Start the learner's policy by maximum likelihood on the demonstrations."""
+    policy = learner.policy
+    likelihood = lambda batch, _: -policy.log_density(batch.observations, batch.actions)  # noqa: E731
+    for _ in fit(problem, policy, likelihood, demonstrations, config, "cloning"):
+        pass
+
+
+METHOD = Method(
+    name="red",
+    label="RED",
+    summary="Random expert distillation: reward by how well a predictor repeats a random network, on the shared SAC",
+    source="Wang et al., arXiv 1905.06750; RuohanW/RED",
+    train=train,
+    config=REDConfig(),
+    cost=lambda config: 1.1 * config.sac.cost,
+)
