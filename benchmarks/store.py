@@ -41,6 +41,11 @@ _BATCH = 4096
 _ABANDONED_SECONDS = 3600.0
 """What is half written and has not changed for so long was left by a killed process."""
 
+Found = tuple[dict[str, Any], pa.Table]
+"""A stored run: its record and rows."""
+Reduce = Callable[[Sequence[Found]], pa.Table]
+"""From some runs to one table with a column `run_id`."""
+
 
 class SetAside(UserWarning):
     """A file among the runs that does not count; it is left where it is and its rows are not read."""
@@ -183,17 +188,22 @@ class Store:
         runs, averages = self._read(_AVERAGED_FROM, _averages)
         return _to_pandas(runs), _to_pandas(averages.sort_by([(n, "ascending") for n in ("run_id", "step", "update")]))
 
-    def scan(self) -> Iterator[tuple[Path, dict[str, Any], pa.Table] | tuple[Path, None, str]]:
-        """Every file that is named like a run, with its record and rows; or None and why it is not a run."""
-        for path in self._paths():
-            found = _attempt(path, EVALUATIONS.names)
-            yield (path, None, str(found)) if isinstance(found, Exception) else (path, *found)
+    def scan(self) -> Iterator[tuple[Path, Found | Exception]]:
+        """Every file that is named like a run, with its record and all rows, or why it is not a run."""
+        return ((path, _attempt(path, EVALUATIONS.names)) for path in self._paths())
 
-    def others(self) -> list[tuple[Path, str]]:
-        """What else lies among the runs, and what it is."""
-        kinds = {".tmp": "half written by a process that is at work or was killed", ".together": "not published yet"}
-        strangers = sorted(set(self._runs.glob("*")) - set(self._paths()))
-        return [(path, kinds.get(path.suffix * path.name.startswith("."), "not a run")) for path in strangers]
+    def others(self) -> list[tuple[Path, str, bool]]:
+        """What else lies among the runs, what it is, and whether it does not belong there."""
+        ours = {
+            ".tmp": "it is half written, by a process that is at work or was killed; the next `run` clears it up",
+            ".together": "it holds runs that a killed process was about to store; the next `run` finishes it",
+        }
+        found = sorted(path for path in self._runs.glob("*") if path.suffix != ".parquet" or path.name.startswith("."))
+        kinds = [ours.get(path.suffix) if path.name.startswith(".") else None for path in found]
+        return [
+            (path, kind or "it was not written by the store", kind is None)
+            for path, kind in zip(found, kinds, strict=True)
+        ]
 
     def _paths(self) -> list[Path]:
         return sorted(path for path in self._runs.glob("*.parquet") if not path.name.startswith("."))
@@ -223,12 +233,12 @@ class Store:
             rows = [*others[len(rows) :], reduce(list(better.values()))]
         return pa.concat_tables(runs).sort_by("run_id"), pa.concat_tables(rows)
 
-    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], pa.Table]]) -> dict[str, _Found]:
+    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], pa.Table]]) -> dict[str, Found]:
         """Of copies under other names, those that count instead of the file that has the run's name, by run id.
 
         Equal copies are passed over; of different results of a run the completed one counts, then the latest.
         """
-        chosen: dict[str, tuple[Path, _Found]] = {}
+        chosen: dict[str, tuple[Path, Found]] = {}
         for path, record, table in strangers:
             run_id = record["run_id"]
             rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(self._path(run_id)))
@@ -242,12 +252,7 @@ class Store:
         return {run_id: found for run_id, (_, found) in chosen.items()}
 
 
-_Found = tuple[dict[str, Any], pa.Table]
-Reduce = Callable[[Sequence[_Found]], pa.Table]
-"""From records and rows of some runs to one table with a column `run_id`."""
-
-
-def _attempt(path: Path, columns: Sequence[str] = ()) -> _Found | Exception:
+def _attempt(path: Path, columns: Sequence[str] = ()) -> Found | Exception:
     try:
         return runfile.read(path, columns)
     except (OSError, NotARunError) as error:
@@ -282,19 +287,19 @@ def _without(table: pa.Table, run_ids: Iterable[str]) -> pa.Table:
     return table.filter(pc.invert(pc.is_in(table["run_id"], pa.array(run_ids, pa.string()))))
 
 
-def _run_table(found: Sequence[_Found]) -> pa.Table:
+def _run_table(found: Sequence[Found]) -> pa.Table:
     return pa.Table.from_pylist([record for record, _ in found], RUNS)
 
 
-def _no_rows(found: Sequence[_Found]) -> pa.Table:
+def _no_rows(found: Sequence[Found]) -> pa.Table:
     return EVALUATIONS.empty_table()
 
 
-def _all_rows(found: Sequence[_Found]) -> pa.Table:
+def _all_rows(found: Sequence[Found]) -> pa.Table:
     return pa.concat_tables([EVALUATIONS.empty_table(), *(table for _, table in found)])
 
 
-def _averages(found: Sequence[_Found]) -> pa.Table:
+def _averages(found: Sequence[Found]) -> pa.Table:
     """One row per evaluation with the columns of `AVERAGES`."""
     lengths = [len(table) for _, table in found]
     if not sum(lengths):
