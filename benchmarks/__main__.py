@@ -16,6 +16,7 @@ from rich.markup import escape
 from .data_commands import demos_app, references
 from .expert_commands import experts_app
 from .kit.errors import UserError
+from .store_commands import store_app
 from .terminal import console, show_own_warnings, table
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(demos_app, name="demos")
 app.add_typer(experts_app, name="experts")
+app.add_typer(store_app, name="store")
 app.command()(references)
 
 CUSTOM = "custom"

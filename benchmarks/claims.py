@@ -30,6 +30,7 @@ class Claims:
 
     def __enter__(self) -> Claims:
         self.leases.__enter__()
+        self._store.recover(self._all_free)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,8 +66,15 @@ class Claims:
 
     def deferred(self) -> list[Cell]:
         """Cells of the runs that others held at some time, to be claimed once more; forgets them."""
+        self._store.recover(self._all_free)
         runs, self._deferred = self._deferred, []
         return grid.cells(runs)
+
+    def _all_free(self, run_ids: list[str]) -> bool:
+        """Whether nobody at work holds any of some runs."""
+        taken = self.leases.take(run_ids)
+        self.leases.release(taken)
+        return len(taken) == len(run_ids)
 
     def elsewhere(self) -> dict[str, str]:
         """Deferred runs that others are making now, by run id, with who it is."""

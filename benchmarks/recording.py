@@ -165,16 +165,16 @@ class Recording:
         return parts
 
     def write(self) -> None:
-        """Store one run per lane, then drop the checkpoint.
+        """Store one run per lane, all or none, then drop the checkpoint.
 
         Raises:
             UserError: the folder cannot be written to.
         """
-        for lane in range(len(self.cell.runs)):
-            record = self._columns(lane)
-            self.store.write(record, self.evaluations[lane], replace=True)
-            if self.settings.wandb:
-                tracking.mirror(record, self.evaluations[lane], Path(self.settings.folder))
+        ended = [(self._columns(lane), self.evaluations[lane]) for lane in range(len(self.cell.runs))]
+        self.store.write_together(ended)
+        if self.settings.wandb:
+            for record, evaluations in ended:
+                tracking.mirror(record, evaluations, Path(self.settings.folder))
         self.checkpoint.delete()
 
     def write_failure(self, status: str, error: str) -> dict[str, Ending]:

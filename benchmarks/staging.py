@@ -36,12 +36,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    flush(path.parent)
+
+
+def flush(folder: Path) -> None:
+    """Flush to the disk which files a folder holds."""
     if os.name == "posix":  # elsewhere a folder cannot be flushed
-        folder = os.open(path.parent, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
 def remove_halves(path: Path) -> None:

@@ -2,112 +2,53 @@
 
 `FOLDER/runs/<run_id>.parquet` holds one row per evaluation episode; the run's own record travels as JSON in the file's
 schema metadata, so a run is there completely or not at all, and folders of several machines merge by copying files.
-`FOLDER/runs.parquet` and `FOLDER/evaluations.parquet` are exports for readers of other tools and are never read back.
+Names that begin with a dot are not read: `.*.tmp` is half written, `.*.together` holds runs that appear together.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import shutil
+import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
+from . import runfile, schema
 from .kit.errors import UserError
-from .staging import whole_file
-
-SCHEMA_VERSION = 3
-"""Raised with every change of the columns; older files are read as if they had the new ones, newer ones are set aside,
-never misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations."""
-
-STATUSES = ("completed", "failed", "diverged", "timeout")
-"""How a run can have ended."""
-
-
-def _required(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False)
-
-
-RUNS = pa.schema(
-    [
-        _required("run_id", pa.string()),
-        _required("method", pa.string()),
-        _required("label", pa.string()),
-        _required("privileged", pa.bool_()),
-        _required("task", pa.string()),
-        _required("env_id", pa.string()),
-        pa.field("dataset_id", pa.string()),
-        _required("demos", pa.int64()),
-        _required("subsample", pa.int64()),
-        _required("seed", pa.int64()),
-        _required("profile", pa.string()),
-        _required("config", pa.string()),
-        _required("config_hash", pa.string()),
-        _required("changes", pa.string()),
-        _required("episode_ids", pa.list_(pa.int64())),
-        pa.field("dataset_hash", pa.string()),
-        pa.field("commit", pa.string()),
-        _required("dirty", pa.bool_()),
-        _required("versions", pa.string()),
-        _required("device", pa.string()),
-        _required("cpu", pa.string()),
-        _required("lanes", pa.int64()),
-        _required("budget", pa.int64()),
-        _required("status", pa.string()),
-        pa.field("error", pa.string()),
-        _required("steps", pa.int64()),
-        _required("updates", pa.int64()),
-        _required("train_seconds", pa.float64()),
-        _required("eval_seconds", pa.float64()),
-        _required("started", pa.string()),
-        _required("schema", pa.int64()),
-    ]
-)
-"""Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
-of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
-`changes` holds the settings that are not the method's own (JSON, dotted names), `schema` is filled in by the store.
-Columns that may be null: the dataset (methods without demonstrations), the commit (no checkout) and the error."""
-
-EVALUATIONS = pa.schema(
-    [
-        _required("run_id", pa.string()),
-        _required("method", pa.string()),
-        _required("task", pa.string()),
-        _required("demos", pa.int64()),
-        _required("seed", pa.int64()),
-        _required("step", pa.int64()),
-        _required("update", pa.int64()),
-        _required("episode", pa.int64()),
-        _required("eval_seed", pa.int64()),
-        _required("return", pa.float64()),
-        _required("length", pa.int64()),
-        _required("normalized", pa.float64()),
-        pa.field("kl", pa.float64()),
-        pa.field("kl_uniform", pa.float64()),
-        _required("final", pa.bool_()),
-    ]
-)
-"""Columns of `Store.evaluations`, one row per evaluation episode: the undiscounted true return, its normalised value
-(0 random, 1 expert), the divergence from the expert of the policy and of uniformly random actions at the visited states
-(nats; null where it is not defined or not finite), and whether the row belongs to the last scheduled evaluation, the
-one that tables use."""
-
-_LATER_COLUMNS = {1: ("kl", "kl_uniform"), 2: ("kl", "kl_uniform")}
-"""Columns of `EVALUATIONS` that files of older versions lack."""
+from .runfile import NotARunError
+from .schema import AVERAGES, EVALUATIONS, RUNS, STATUSES
+from .staging import flush, whole_file
 
 _SHARED = ("run_id", "method", "task", "demos", "seed")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
+_MEANS = ("return", "normalized", "kl", "kl_uniform")
+_AVERAGED_FROM = ("step", "update", "final", *_MEANS)
+_BATCH = 4096
+"""Runs whose rows are held at a time where they are averaged."""
+_ABANDONED_SECONDS = 3600.0
+"""What is half written and has not changed for so long was left by a killed process."""
+
+Found = tuple[dict[str, Any], pa.Table]
+"""A stored run: its record and rows."""
+Reduce = Callable[[Sequence[Found]], pa.Table]
+"""From some runs to one table with a column `run_id`."""
 
 
 class SetAside(UserWarning):
-    """A file among the runs that is not a run; it is left where it is and its rows are not read."""
+    """A file among the runs that does not count; it is left where it is and its rows are not read."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +60,11 @@ class Store:
     @property
     def _runs(self) -> Path:
         return Path(self.folder) / "runs"
+
+    def _path(self, run_id: str) -> Path:
+        return self._runs / f"{run_id}.parquet"
+
+    # ----------------------------------------------------------------------------------------------------- writing
 
     def write(self, run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], replace: bool = False) -> Path:
         """Store one finished (or failed) run at once: after a kill or a full disk there is the whole file or none.
@@ -135,29 +81,79 @@ class Store:
             ValueError: a column is missing, unknown, of the wrong type, or does not agree between run and evaluations.
             UserError: the run is there already and `replace` is false, or the folder cannot be written to.
         """
-        record = _table([{**run, "schema": SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
-        table = _table(evaluations, EVALUATIONS, "evaluation")
-        if not _SAFE_NAME.fullmatch(record["run_id"]):
-            raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
-        if record["status"] not in STATUSES:
-            raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
-        for name in _SHARED:
-            strangers = set(table.column(name).to_pylist()) - {record[name]}
-            if strangers:
-                raise ValueError(f"evaluation column {name} holds {sorted(strangers)}, the run says {record[name]!r}")
+        record, table = _checked(run, evaluations)
         path = self._path(record["run_id"])
         if not replace and self.status(record["run_id"]) is not None:
             raise UserError(f"run {record['run_id']} is already in {self._runs}; delete its file to run it again")
-        # one JSON value: parquet keeps the order of metadata keys, but nothing promises that it always will
-        _write_atomically(table.replace_schema_metadata({"run": json.dumps(record, sort_keys=True)}), path)
+        with self._reporting_faults(), whole_file(path) as file:
+            runfile.write(file, record, table)
         return path
+
+    def write_together(self, runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> None:
+        """Store runs that ended together, over older ones: after a kill `recover` brings all of them or none.
+
+        Args:
+            runs: For each run what `write` takes.
+
+        Raises:
+            ValueError: as `write` does.
+            UserError: the folder cannot be written to.
+        """
+        checked = [_checked(run, evaluations) for run, evaluations in runs]
+        half = self._runs / f".{uuid4().hex}.tmp"
+        with self._reporting_faults():
+            try:
+                for record, table in checked:
+                    with whole_file(half / self._path(record["run_id"]).name) as file:
+                        runfile.write(file, record, table)
+                together = half.rename(half.with_suffix(".together"))
+            finally:
+                shutil.rmtree(half, ignore_errors=True)
+            flush(self._runs)
+            self._publish(together)
+
+    def recover(self, may: Callable[[list[str]], bool]) -> None:
+        """Finish what killed processes had begun to store together, and remove what they left half written.
+
+        Args:
+            may: Asked with the ids of such runs whether they may be stored; false while their process lives.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        with self._reporting_faults():
+            for together in sorted(self._runs.glob(".*.together")):
+                if may([path.stem for path in together.glob("*.parquet")]):
+                    self._publish(together)
+            for half in self._runs.glob(".*.tmp"):
+                if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
+
+    def _publish(self, together: Path) -> None:
+        for path in sorted(together.iterdir()):
+            os.replace(path, self._runs / path.name)
+        together.rmdir()
+        flush(self._runs)
+
+    @contextmanager
+    def _reporting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"cannot write to {self._runs}: {reason}; make room there or choose another folder"
+            ) from None
+
+    # ----------------------------------------------------------------------------------------------------- reading
 
     def status(self, run_id: str) -> str | None:
         """How the stored run ended, or None if there is no readable file of it (so it may be run and written)."""
         try:
-            return str(_read_record(self._path(run_id))["status"])
-        except (FileNotFoundError, NotADirectoryError, _NotARunError):
+            record, _ = runfile.read(self._path(run_id))
+        except (FileNotFoundError, NotADirectoryError, NotARunError):
             return None
+        return str(record["status"]) if record["run_id"] == run_id else None
 
     def stamp(self, run_id: str) -> tuple[int, int] | None:
         """What changes whenever a run is written; None if it has no file."""
@@ -168,130 +164,162 @@ class Store:
         return found.st_mtime_ns, found.st_ino
 
     def runs(self) -> pd.DataFrame:
-        """All runs, one row each with the columns of `RUNS`, sorted by run id. Warns `SetAside` of unreadable files."""
-        return _to_pandas(self._run_table())
+        """All runs, one row each with the columns of `RUNS`, sorted by run id.
+
+        Warns `SetAside` of files that do not count.
+        """
+        return _to_pandas(self._read((), _no_rows)[0])
 
     def evaluations(self) -> pd.DataFrame:
         """All evaluation episodes with the columns of `EVALUATIONS`, sorted by run, step, update and episode.
 
-        Warns `SetAside` of unreadable files.
+        Warns `SetAside` of files that do not count.
         """
-        return _to_pandas(self._evaluation_table())
+        _, table = self._read(EVALUATIONS.names, _all_rows)
+        return _to_pandas(table.sort_by([(name, "ascending") for name in ("run_id", "step", "update", "episode")]))
 
-    def export(self) -> None:
-        """Write `runs.parquet` and `evaluations.parquet` into the folder: same rows, same bytes.
+    def averages(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """All runs as `runs` gives them, and their evaluations averaged over the episodes, in one pass over the files.
 
-        Raises:
-            UserError: the folder cannot be written to.
+        The second frame has the columns of `AVERAGES`, sorted by run, step and update; a mean is NaN where any
+        episode's value is. Of many runs it takes a small part of the time and memory of `evaluations`.
+        Warns `SetAside` of files that do not count.
         """
-        _write_atomically(self._run_table(), Path(self.folder) / "runs.parquet")
-        _write_atomically(self._evaluation_table(), Path(self.folder) / "evaluations.parquet")
+        runs, averages = self._read(_AVERAGED_FROM, _averages)
+        return _to_pandas(runs), _to_pandas(averages.sort_by([(n, "ascending") for n in ("run_id", "step", "update")]))
 
-    def _path(self, run_id: str) -> Path:
-        return self._runs / f"{run_id}.parquet"
+    def scan(self) -> Iterator[tuple[Path, Found | Exception]]:
+        """Every file that is named like a run, with its record and all rows, or why it is not a run."""
+        return ((path, _attempt(path, EVALUATIONS.names)) for path in self._paths())
 
-    def _run_table(self) -> pa.Table:
-        return pa.Table.from_pylist(self._read_all(_read_record), RUNS)
+    def others(self) -> list[tuple[Path, str, bool]]:
+        """What else lies among the runs, what it is, and whether it does not belong there."""
+        ours = {
+            ".tmp": "it is half written, by a process that is at work or was killed; the next `run` clears it up",
+            ".together": "it holds runs that a killed process was about to store; the next `run` finishes it",
+        }
+        found = sorted(path for path in self._runs.glob("*") if path.suffix != ".parquet" or path.name.startswith("."))
+        kinds = [ours.get(path.suffix) if path.name.startswith(".") else None for path in found]
+        return [
+            (path, kind or "it was not written by the store", kind is None)
+            for path, kind in zip(found, kinds, strict=True)
+        ]
 
-    def _evaluation_table(self) -> pa.Table:
-        tables = self._read_all(_read_evaluations)
-        table = pa.concat_tables([EVALUATIONS.empty_table(), *tables])
-        return table.sort_by([(name, "ascending") for name in ("run_id", "step", "update", "episode")])
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self._runs.glob("*.parquet") if not path.name.startswith("."))
 
-    def _read_all(self, read: Any) -> list[Any]:
-        """What `read` makes of every run's file, in the order of run ids; files it cannot read are warned of."""
-
-        def attempt(path: Path) -> Any:
-            try:
-                return read(path)
-            except (OSError, _NotARunError) as error:
-                return error
-
-        paths = sorted(path for path in self._runs.glob("*.parquet") if not path.name.startswith("."))
+    def _read(self, columns: Sequence[str], reduce: Reduce) -> tuple[pa.Table, pa.Table]:
+        """Records of all runs by run id, and what `reduce` makes of these columns of their rows."""
+        runs, rows, strangers = [RUNS.empty_table()], [reduce([])], []
+        paths = self._paths()
         with ThreadPoolExecutor() as threads:
-            results = list(threads.map(attempt, paths))
-        for path, result in zip(paths, results, strict=True):
-            if isinstance(result, Exception):
-                warnings.warn(f"{path.name} in {path.parent} is set aside: {result}", SetAside, stacklevel=4)
-        return [result for result in results if not isinstance(result, Exception)]
+            for start in range(0, len(paths), _BATCH):
+                batch = paths[start : start + _BATCH]
+                found = zip(batch, threads.map(partial(_attempt, columns=columns), batch), strict=True)
+                named = []
+                for path, one in found:
+                    if isinstance(one, Exception):
+                        _set_aside(path, str(one))
+                    elif one[0]["run_id"] == path.stem:
+                        named.append(one)
+                    else:
+                        strangers.append((path, *one))
+                runs.append(_run_table(named))
+                rows.append(reduce(named))
+        better = self._better(strangers)
+        if better:
+            others = [_without(part, better) for part in (*runs, *rows)]
+            runs = [*others[: len(runs)], _run_table(list(better.values()))]
+            rows = [*others[len(rows) :], reduce(list(better.values()))]
+        return pa.concat_tables(runs).sort_by("run_id"), pa.concat_tables(rows)
+
+    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], pa.Table]]) -> dict[str, Found]:
+        """Of copies under other names, those that count instead of the file that has the run's name, by run id.
+
+        Equal copies are passed over; of different results of a run the completed one counts, then the latest.
+        """
+        chosen: dict[str, tuple[Path, Found]] = {}
+        for path, record, table in strangers:
+            run_id = record["run_id"]
+            rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(self._path(run_id)))
+            if isinstance(rival, Exception) or _rank(record) > _rank(rival[0]):
+                chosen[run_id] = path, (record, table)
+                loser = None if isinstance(rival, Exception) else rival_path
+            else:
+                loser = None if rival[0] == record else path
+            if loser is not None:
+                _set_aside(loser, f"{chosen.get(run_id, (rival_path,))[0].name} holds a better result of the same run")
+        return {run_id: found for run_id, (_, found) in chosen.items()}
 
 
-class _NotARunError(Exception):
-    """A file that this version of the store did not write; the message is the reason."""
-
-
-def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, kind: str) -> pa.Table:
-    """Rows as a table of the schema, refusing what pyarrow would silently drop or fill with nulls."""
-    rows = list(rows)
-    for row in rows:
-        missing = [name for name in schema.names if name not in row]
-        unknown = [name for name in row if name not in schema.names]
-        if missing or unknown:
-            faults = (f"{fault} {', '.join(names)}" for fault, names in (("lacks", missing), ("has unknown", unknown)))
-            raise ValueError(
-                f"{kind} row " + " and ".join(f for f, n in zip(faults, (missing, unknown), strict=True) if n)
-            )
-    columns = []
-    for field in schema:
-        try:
-            column = pa.array([row[field.name] for row in rows], field.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ValueError(f"{kind} column {field.name} must be {field.type}: {error}") from None
-        if column.null_count and not field.nullable:
-            raise ValueError(f"{kind} column {field.name} must not be empty")
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _open(path: Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
-    """The file and its run's record."""
+def _attempt(path: Path, columns: Sequence[str] = ()) -> Found | Exception:
     try:
-        file = pq.ParquetFile(path)
-        record = json.loads((file.schema_arrow.metadata or {})[b"run"])
-    except (pa.ArrowException, KeyError, ValueError):
-        raise _NotARunError("it is torn or was not written by the store; delete it to run it again") from None
-    version = record.get("schema")
-    if version not in (*_LATER_COLUMNS, SCHEMA_VERSION):
-        raise _NotARunError(f"it has schema version {version}, this version reads up to {SCHEMA_VERSION}")
-    record = {**({"changes": "{}"} if version == 1 else {}), **record, "schema": SCHEMA_VERSION}
-    written = pa.schema(field for field in EVALUATIONS if field.name not in _LATER_COLUMNS.get(version, ()))
-    if not file.schema_arrow.equals(written) or set(record) != set(RUNS.names):
-        raise _NotARunError("its columns are not those of its schema version")
-    if record["run_id"] != path.stem:
-        raise _NotARunError(f"it holds run {record['run_id']}; files are named after their run")
-    return file, record
+        return runfile.read(path, columns)
+    except (OSError, NotARunError) as error:
+        return error
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    file, record = _open(path)
-    file.close()
-    return record
+def _set_aside(path: Path, reason: str) -> None:
+    warnings.warn(f"{path.name} in {path.parent} is set aside: {reason}", SetAside, stacklevel=5)
 
 
-def _read_evaluations(path: Path) -> pa.Table:
-    file, _ = _open(path)
-    with file:
-        try:
-            table = file.read(use_threads=False).replace_schema_metadata(None)
-        except (pa.ArrowException, OSError) as error:
-            raise _NotARunError(f"its rows cannot be read ({error}); delete it to run it again") from None
-    columns = [
-        table.column(field.name) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in EVALUATIONS
-    ]
-    return pa.Table.from_arrays(columns, schema=EVALUATIONS)
+def _rank(record: Mapping[str, Any]) -> tuple[bool, str]:
+    """Greater for the result that counts if there are several of a run."""
+    return record["status"] == "completed", str(record["started"])
+
+
+def _checked(run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], pa.Table]:
+    """Record and rows of a run as they are stored; raises ValueError, see `Store.write`."""
+    record: dict[str, Any] = schema.table([{**run, "schema": schema.SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
+    table = schema.table(evaluations, EVALUATIONS, "evaluation")
+    if not _SAFE_NAME.fullmatch(record["run_id"]):
+        raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
+    if record["status"] not in STATUSES:
+        raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
+    for name in _SHARED:
+        strangers = set(table.column(name).to_pylist()) - {record[name]}
+        if strangers:
+            raise ValueError(f"evaluation column {name} holds {sorted(strangers)}, the run says {record[name]!r}")
+    return record, table
+
+
+def _without(table: pa.Table, run_ids: Iterable[str]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["run_id"], pa.array(run_ids, pa.string()))))
+
+
+def _run_table(found: Sequence[Found]) -> pa.Table:
+    return pa.Table.from_pylist([record for record, _ in found], RUNS)
+
+
+def _no_rows(found: Sequence[Found]) -> pa.Table:
+    return EVALUATIONS.empty_table()
+
+
+def _all_rows(found: Sequence[Found]) -> pa.Table:
+    return pa.concat_tables([EVALUATIONS.empty_table(), *(table for _, table in found)])
+
+
+def _averages(found: Sequence[Found]) -> pa.Table:
+    """One row per evaluation with the columns of `AVERAGES`."""
+    lengths = [len(table) for _, table in found]
+    if not sum(lengths):
+        return AVERAGES.empty_table()
+    table = pa.concat_tables([table for _, table in found])
+    rows = {name: table.column(name).to_numpy() for name in _AVERAGED_FROM}
+    rows["run"] = np.repeat(np.arange(len(found)), lengths)
+    keys = ("run", "step", "update", "final")
+    order = np.lexsort([rows[key] for key in reversed(keys)])
+    rows = {name: values[order] for name, values in rows.items()}
+    changed = np.any([np.diff(rows[key], prepend=rows[key][0]) != 0 for key in keys], axis=0)
+    first = np.flatnonzero(np.concatenate([[True], changed[1:]]))
+    episodes = np.diff(first, append=len(order))
+    averaged = {name: rows[name][first] for name in keys} | {"episodes": episodes}
+    averaged |= {name: np.add.reduceat(rows[name], first) / episodes for name in _MEANS}
+    ids = np.array([record["run_id"] for record, _ in found], dtype=object)
+    averaged["run_id"] = ids[averaged.pop("run")]
+    return pa.table([averaged[name] for name in AVERAGES.names], schema=AVERAGES)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     return frame
-
-
-def _write_atomically(table: pa.Table, path: Path) -> None:
-    """Write a whole file or none; readers ignore names that begin with a dot."""
-    try:
-        with whole_file(path) as file:
-            pq.write_table(table, file, compression="zstd")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write to {path.parent}: {reason}; make room there or choose another folder") from None

@@ -71,6 +71,11 @@ def test_help_and_listings_import_nothing_heavy():
         "experts train",
         "experts measure",
         "experts publish",
+        "store",
+        "store verify",
+        "store ls",
+        "store show",
+        "store export",
     ],
 )
 def test_every_verb_explains_itself(bench, verb):

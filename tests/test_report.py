@@ -1,7 +1,6 @@
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -23,14 +22,14 @@ def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.parent.name != "runs"}
 
 
-def test_a_report_holds_tables_figures_exports_and_the_page(fill, tmp_path):
+def test_a_report_holds_tables_figures_and_the_page(fill, tmp_path):
     fill(GRID)
     text = built(tmp_path)
     assert "Return with 1 demonstration" in text
     assert "Normalised return with 1 demonstration" in text
     assert max(map(len, text.splitlines())) <= 100
     files = {str(path) for path in contents(tmp_path)}
-    expected = {"README.md", "runs.parquet", "evaluations.parquet"}
+    expected = {"README.md"}
     expected |= {
         f"tables/{n}-1-demonstration.{k}" for n in ("returns", "normalized", "published") for k in ("md", "tex")
     }
@@ -41,7 +40,6 @@ def test_a_report_holds_tables_figures_exports_and_the_page(fill, tmp_path):
     assert all(line in page for line in ("- Commit: 0123abc (12 runs).", "- Versions: torch 2.13.0.", "2/2, 1.0"))
     for link in [part.split(")")[0] for part in page.split("](")[1:]]:
         assert (tmp_path / link).is_file()
-    assert len(pd.read_parquet(tmp_path / "runs.parquet")) == 12
 
 
 def test_the_same_rows_give_the_same_bytes(fill, tmp_path):

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.store import EVALUATIONS, RUNS, SCHEMA_VERSION, SetAside, Store
+from benchmarks.schema import AVERAGES, RUNS, SCHEMA_VERSION
+from benchmarks.store import SetAside, Store
 
 
 def test_what_is_written_comes_back(tmp_path, a_run):
@@ -120,17 +122,15 @@ def test_torn_foreign_and_misnamed_files_are_set_aside(tmp_path, a_run):
             frame = read()
         assert frame["run_id"].unique().tolist() == ["bc.hopper.1.0"]
         named = " ".join(str(warning.message) for warning in caught)
-        assert len(caught) == 4
-        assert all(
-            name in named for name in ("bc.hopper.1.1.parquet", "foreign.parquet", "copy.parquet", "empty.parquet")
-        )
+        assert len(caught) == 3, "an equal copy does no harm"
+        assert all(name in named for name in ("bc.hopper.1.1.parquet", "foreign.parquet", "empty.parquet"))
     assert store.status("bc.hopper.1.1") is None, "a torn run may be run again"
     store.write(*a_run(seed=1))
     assert store.status("bc.hopper.1.1") == "completed"
 
 
 def test_rows_of_a_newer_schema_version_are_set_aside(tmp_path, a_run, monkeypatch):
-    monkeypatch.setattr("benchmarks.store.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("benchmarks.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     Store(tmp_path).write(*a_run())
     monkeypatch.undo()
     with pytest.warns(
@@ -187,19 +187,96 @@ def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path, a_run):
         Store(tmp_path / "results").write(*a_run())
 
 
-def test_exports_are_sorted_repeatable_and_never_read_back(tmp_path, a_run):
-    order = [("bc", 0), ("gail", 1), ("gail", 0)]
-    for name, runs in (("one", order), ("two", order[::-1])):
-        store = Store(tmp_path / name)
-        for method, seed in runs:
-            store.write(*a_run(method, seed=seed))
-        store.export()
-    for file in ("runs.parquet", "evaluations.parquet"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    exported = pd.read_parquet(tmp_path / "one" / "evaluations.parquet")
-    assert exported.equals(exported.sort_values(["run_id", "step", "update", "episode"], ignore_index=True))
-    assert pq.read_schema(tmp_path / "one" / "evaluations.parquet").names == EVALUATIONS.names
-    assert len(Store(tmp_path / "one").runs()) == 3
+def test_of_different_results_of_a_run_the_completed_one_counts_then_the_latest(tmp_path, a_run):
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    days = ("2026-01-01", "2026-01-02", "2026-01-03")
+    for number, (status, day) in enumerate([("failed", days[2]), ("completed", days[0]), ("completed", days[1])]):
+        run, rows = a_run(status=status)
+        run, rows = run | {"started": day}, [row | {"return": float(number)} for row in rows]
+        copy = there.write(run, rows, replace=True)
+        if number == 0:
+            named = here.write(run, rows)
+        shutil.copy(copy, named.with_name(f"conflict {number}.parquet"))
+    here.write(*a_run(seed=5))
+    with pytest.warns(SetAside) as caught:
+        runs, averages = here.averages()
+    assert runs["run_id"].tolist() == ["bc.hopper.1.0", "bc.hopper.1.5"]
+    assert (runs["status"] == "completed").all()
+    assert runs["started"][0] == days[1]
+    assert set(averages[averages["run_id"] == "bc.hopper.1.0"]["return"]) == {2.0}
+    assert [str(w.message).partition(" in ")[0] for w in caught] == ["bc.hopper.1.0.parquet", "conflict 1.parquet"]
+    assert "conflict 2.parquet holds a better result" in str(caught[1].message)
+    named.unlink()  # only copies under other names are left
+    with pytest.warns(SetAside):
+        assert set(here.evaluations()["return"][:2]) == {2.0}
+
+
+def test_averages_are_means_over_episodes(tmp_path, a_run):
+    store = Store(tmp_path)
+    generator = np.random.default_rng(0)
+    for seed in range(3):
+        run, rows = a_run(seed=seed)
+        generator.shuffle(rows)
+        for row in rows:
+            row |= {name: generator.normal() for name in ("return", "normalized", "kl", "kl_uniform")}
+        rows[0]["kl"] = None
+        store.write(run, rows)
+    store.write(a_run(seed=3, status="failed")[0], [])
+    runs, found = store.averages()
+    pd.testing.assert_frame_equal(runs, store.runs())
+    assert found.columns.tolist() == AVERAGES.names
+    groups = store.evaluations().groupby(["run_id", "step", "update", "final"])
+    expected = groups[["return", "normalized", "kl", "kl_uniform"]].mean(skipna=False)
+    expected.insert(0, "episodes", groups.size())
+    assert expected["kl"].isna().sum() == 3
+    pd.testing.assert_frame_equal(found, expected.reset_index())
+
+
+def test_runs_written_together_appear_together(tmp_path, a_run, monkeypatch):
+    store, replace = Store(tmp_path), os.replace
+    store.write(*a_run(seed=0, status="failed"))
+
+    def killed(source, target):
+        """The process dies once the second run would take its place."""
+        if target.name == "bc.hopper.1.1.parquet" and target.parent.name == "runs":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_together([a_run(seed=seed) for seed in range(3)])
+    monkeypatch.undo()
+    asked = []
+    store.recover(lambda run_ids: asked.append(sorted(run_ids)))
+    assert asked == [["bc.hopper.1.1", "bc.hopper.1.2"]]
+    assert len(store.runs()) == 1, "their process is at work"
+    store.recover(lambda run_ids: True)
+    assert store.runs()["status"].tolist() == ["completed"] * 3
+    assert {path.suffix for path in (tmp_path / "runs").iterdir()} == {".parquet"}
+    store.recover(lambda run_ids: pytest.fail("there is nothing left to recover"))
+
+
+def test_runs_that_cannot_be_written_together_leave_nothing(tmp_path, a_run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        Store(tmp_path).write_together([a_run(seed=seed) for seed in range(2)])
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_what_killed_processes_left_half_written_is_removed_after_a_while(tmp_path, a_run):
+    store = Store(tmp_path)
+    store.write(*a_run())
+    halves = [tmp_path / "runs" / name for name in (".old.tmp", ".young.tmp", ".folder.tmp")]
+    for half in halves[:2]:
+        half.touch()
+    halves[2].mkdir()
+    for half in halves[::2]:
+        os.utime(half, (0, 0))
+    store.recover(lambda run_ids: True)
+    assert [half.exists() for half in halves] == [False, True, False]
 
 
 def test_files_are_compressed_with_zstd(tmp_path, a_run):

@@ -14,7 +14,7 @@ MEMORY = "transcribed from memory of arXiv 2010.09808, Table 2; check against th
 
 
 def arranged(store):
-    return Results.of(store.runs(), store.evaluations())
+    return Results.of(*store.averages())
 
 
 def cells(table, label, which=0):
@@ -83,7 +83,7 @@ def test_a_score_that_is_not_finite_does_not_count(fill, a_run):
 def test_only_the_final_evaluation_counts(fill):
     results = arranged(fill({("gail", "hopper"): 800}, steps=(0, 100, 200)))
     assert results.scores("gail", "hopper", 1).tolist() == [750.0, 850.0]
-    assert len(results.evaluations) == 2 * 3 * 2
+    assert results.evaluations["episodes"].tolist() == [2] * (2 * 3)
 
 
 def test_references_come_from_runs_else_from_the_task_else_not_at_all(fill):

@@ -38,7 +38,7 @@ def build(folder: Path, console: Console) -> None:
     store = Store(folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SetAside)
-        runs, evaluations = store.runs(), store.evaluations()
+        runs, evaluations = store.averages()
     for message in sorted({str(warning.message) for warning in caught if warning.category is SetAside}):
         console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False)
     if runs.empty:
@@ -54,9 +54,6 @@ def build(folder: Path, console: Console) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write the report to {folder}: {reason}; make room there or copy the folder") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SetAside)  # said above
-        store.export()
     console.print(f"Report: {folder / 'README.md'} ({len(written)} tables and figures beside it)", highlight=False)
 
 

@@ -22,8 +22,8 @@ def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -
     profiles = ", ".join(sorted(results.runs["profile"].unique()))
     parts = [
         f"# Results: {profiles}",
-        "Generated from the rows in `runs/` by `ndi-bench report`; do not edit, rebuild. `runs.parquet` and "
-        "`evaluations.parquet` hold the same rows for pandas; `tables/` and `figures/` hold everything below as "
+        "Generated from the rows in `runs/` by `ndi-bench report`; do not edit, rebuild; "
+        "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
         "Markdown, LaTeX, PNG and SVG.",
         *(to_markdown(table).strip() for table in without_repeats(tables)),
         *(f"### {_caption(name)}\n\n![{_caption(name)}](figures/{name}.png)" for name in figures),

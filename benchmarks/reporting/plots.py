@@ -176,7 +176,7 @@ def _curve(results: Results, entry: Entry, task: str, demos: int) -> tuple[np.nd
     rows = results.evaluations[results.evaluations["run_id"].isin(cell.loc[cell["counted"], "run_id"])]
     if rows["step"].max() == 0:  # an offline method: what happened at earlier updates has no place on this axis
         rows = rows[rows["final"]]
-    means = rows.pivot_table(index="seed", columns="step", values="return", aggfunc="mean").dropna(axis=1)
+    means = rows.pivot_table(index="run_id", columns="step", values="return", aggfunc="mean").dropna(axis=1)
     return means.columns.to_numpy(np.float64), means.to_numpy(np.float64)
 
 

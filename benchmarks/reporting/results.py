@@ -48,7 +48,7 @@ class Results:
     `runs` has the columns of the store and also `entry`, `entry_label`, `counted` (completed, with a finite final
     score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none),
     `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where it is not defined)
-    and `episodes` (their number). `evaluations` has the store's columns and `entry`.
+    and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation, and `entry`.
     """
 
     runs: pd.DataFrame
@@ -60,13 +60,11 @@ class Results:
 
     @classmethod
     def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
-        """Arrange the frames of a store."""
-        final = evaluations[evaluations["final"]].groupby("run_id")
-        scores = final[["return", "normalized"]].mean(skipna=False).rename(columns={"return": "score"})
-        scores["episodes"] = final.size()
-        divergence = final[["kl", "kl_uniform"]].mean(skipna=False)
-        scores["imitation"] = divergence["kl"] / divergence["kl_uniform"]
-        runs = runs.merge(scores, how="left", on="run_id")
+        """Arrange the frames of a store, as `Store.averages` gives them."""
+        wanted = ["run_id", "return", "normalized", "kl", "kl_uniform", "episodes"]
+        final = evaluations.loc[evaluations["final"], wanted].drop_duplicates("run_id", keep="last")
+        runs = runs.merge(final.rename(columns={"return": "score"}), how="left", on="run_id")
+        runs["imitation"] = runs.pop("kl") / runs.pop("kl_uniform")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
         runs["entry"], runs["entry_label"], varying = _entries(runs)

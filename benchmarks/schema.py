@@ -1,0 +1,135 @@
+"""The columns of stored runs and evaluation episodes, their versions, and rows checked against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 3
+"""Raised with every change of the columns; older files are read as if they had the new ones, newer ones are set aside,
+never misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations."""
+
+STATUSES = ("completed", "failed", "diverged", "timeout")
+"""How a run can have ended."""
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+RUNS = pa.schema(
+    [
+        _required("run_id", pa.string()),
+        _required("method", pa.string()),
+        _required("label", pa.string()),
+        _required("privileged", pa.bool_()),
+        _required("task", pa.string()),
+        _required("env_id", pa.string()),
+        pa.field("dataset_id", pa.string()),
+        _required("demos", pa.int64()),
+        _required("subsample", pa.int64()),
+        _required("seed", pa.int64()),
+        _required("profile", pa.string()),
+        _required("config", pa.string()),
+        _required("config_hash", pa.string()),
+        _required("changes", pa.string()),
+        _required("episode_ids", pa.list_(pa.int64())),
+        pa.field("dataset_hash", pa.string()),
+        pa.field("commit", pa.string()),
+        _required("dirty", pa.bool_()),
+        _required("versions", pa.string()),
+        _required("device", pa.string()),
+        _required("cpu", pa.string()),
+        _required("lanes", pa.int64()),
+        _required("budget", pa.int64()),
+        _required("status", pa.string()),
+        pa.field("error", pa.string()),
+        _required("steps", pa.int64()),
+        _required("updates", pa.int64()),
+        _required("train_seconds", pa.float64()),
+        _required("eval_seconds", pa.float64()),
+        _required("started", pa.string()),
+        _required("schema", pa.int64()),
+    ]
+)
+"""Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
+of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
+`changes` holds the settings that are not the method's own (JSON, dotted names), `schema` is filled in by the store.
+Columns that may be null: the dataset (methods without demonstrations), the commit (no checkout) and the error."""
+
+EVALUATIONS = pa.schema(
+    [
+        _required("run_id", pa.string()),
+        _required("method", pa.string()),
+        _required("task", pa.string()),
+        _required("demos", pa.int64()),
+        _required("seed", pa.int64()),
+        _required("step", pa.int64()),
+        _required("update", pa.int64()),
+        _required("episode", pa.int64()),
+        _required("eval_seed", pa.int64()),
+        _required("return", pa.float64()),
+        _required("length", pa.int64()),
+        _required("normalized", pa.float64()),
+        pa.field("kl", pa.float64()),
+        pa.field("kl_uniform", pa.float64()),
+        _required("final", pa.bool_()),
+    ]
+)
+"""Columns of `Store.evaluations`, one row per evaluation episode: the undiscounted true return, its normalised value
+(0 random, 1 expert), the divergence from the expert of the policy and of uniformly random actions at the visited states
+(nats; null where it is not defined or not finite), and whether the row belongs to the last scheduled evaluation, the
+one that tables use."""
+
+AVERAGES = pa.schema(
+    [
+        _required("run_id", pa.string()),
+        _required("step", pa.int64()),
+        _required("update", pa.int64()),
+        _required("final", pa.bool_()),
+        _required("episodes", pa.int64()),
+        _required("return", pa.float64()),
+        _required("normalized", pa.float64()),
+        _required("kl", pa.float64()),
+        _required("kl_uniform", pa.float64()),
+    ]
+)
+"""Columns of `Store.averages`: one row per evaluation, the number of its episodes and the means over them."""
+
+LATER_COLUMNS = {1: ("kl", "kl_uniform"), 2: ("kl", "kl_uniform")}
+"""Columns of `EVALUATIONS` that files of older versions lack."""
+
+
+def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, kind: str) -> pa.Table:
+    """Rows as a table of the schema, refusing what pyarrow would silently drop or fill with nulls."""
+    rows = list(rows)
+    for row in rows:
+        missing = [name for name in schema.names if name not in row]
+        unknown = [name for name in row if name not in schema.names]
+        if missing or unknown:
+            faults = (f"{fault} {', '.join(names)}" for fault, names in (("lacks", missing), ("has unknown", unknown)))
+            raise ValueError(
+                f"{kind} row " + " and ".join(f for f, n in zip(faults, (missing, unknown), strict=True) if n)
+            )
+    columns = []
+    for field in schema:
+        try:
+            column = pa.array([row[field.name] for row in rows], field.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise ValueError(f"{kind} column {field.name} must be {field.type}: {error}") from None
+        if column.null_count and not field.nullable:
+            raise ValueError(f"{kind} column {field.name} must not be empty")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def written(version: int) -> pa.Schema:
+    """Columns of the evaluations in a file of a schema version."""
+    return pa.schema(field for field in EVALUATIONS if field.name not in LATER_COLUMNS.get(version, ()))
+
+
+def current(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's record as if the present version had written it."""
+    return {"changes": "{}", **record, "schema": SCHEMA_VERSION}
