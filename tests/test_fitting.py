@@ -1,0 +1,67 @@
+import torch
+from torch import nn
+
+from benchmarks.kit.fitting import BLOCKS, FitConfig, fit
+from benchmarks.kit.replay import Replay
+from benchmarks.kit.streams import Streams
+
+ROWS = 1000
+
+
+class Level(nn.Module):
+    """One number per lane."""
+
+    def __init__(self, lanes=1):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(lanes, 1))
+
+
+def numbered(strange):
+    """Rows (number, whether it is a strange one, 0), of which `strange(number)` says which are."""
+    replay = Replay(1, ROWS, 2, 1, torch.device("cpu"))
+    number = torch.arange(ROWS, dtype=torch.float32)
+    replay.rows[0, :, 0], replay.rows[0, :, 1] = number, strange(number).float()
+    replay.added += ROWS
+    return replay
+
+
+def fitted(problem, replay, config):
+    """The fitted level, the held-out losses on the way, and the rows that were trained on, by phase."""
+    level, seen = Level(), {}
+
+    def loss(batch, streams: Streams):
+        if batch.observations.shape[1] == config.batch_size:
+            seen.setdefault(id(streams), set()).update(batch.observations[0, :, 0].long().tolist())
+        # where nothing can be learnt, the loss grows with all that is learnt elsewhere
+        strange = batch.observations[..., 1]
+        return torch.where(strange == 1, 100 * level.value.detach().square(), (level.value - 1).square())
+
+    looks = list(fit(problem, level, loss, replay, config, "test"))
+    return level.value.item(), [look["held_out_loss"].item() for look in looks], list(seen.values())
+
+
+def test_one_strange_block_does_not_stop_a_fit(point_problem):
+    config = FitConfig(steps=3000, batch_size=64, learning_rate=1e-2, weight_decay=0.0, patience=3)
+    value, _, _ = fitted(point_problem(), numbered(lambda number: number < ROWS / BLOCKS), config)
+    assert abs(value - 1) < 0.02
+
+
+def test_three_strange_blocks_do(point_problem):
+    config = FitConfig(steps=3000, batch_size=64, learning_rate=1e-3, weight_decay=0.0, patience=3)
+    value, held_out, _ = fitted(point_problem(), numbered(lambda number: number < 3 * ROWS / BLOCKS), config)
+    assert value < 0.2
+    assert len(held_out) == 4  # the first look is the best, three more are patience
+
+
+def test_a_refit_sees_what_was_held_out(point_problem):
+    config = FitConfig(steps=300, batch_size=64, learning_rate=1e-2, weight_decay=0.0)
+    normal = numbered(lambda number: number < 0)
+    _, looks, (trained,) = fitted(point_problem(), normal, config)
+    assert 0.85 * ROWS < len(trained) <= 0.91 * ROWS
+    again = FitConfig(**{**vars(config), "refit": True})
+    value, more, (first, second) = fitted(point_problem(), normal, again)
+    assert first == trained
+    assert second - first
+    assert len(second) > 0.99 * ROWS
+    assert len(more) == 2 * len(looks)
+    assert abs(value - 1) < 0.1
