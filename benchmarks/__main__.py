@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from .data_commands import demos_app, references
+from .density_commands import density
 from .expert_commands import experts_app
 from .kit.errors import UserError
 from .terminal import console, show_own_warnings, table
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.add_typer(demos_app, name="demos")
 app.add_typer(experts_app, name="experts")
 app.command()(references)
+app.command()(density)
 
 CUSTOM = "custom"
 """Name of the profile of runs that are put together on the command line."""
