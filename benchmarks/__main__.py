@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from .data_commands import demos_app, references
+from .density_commands import density
 from .expert_commands import experts_app
 from .kit.errors import UserError
 from .store_commands import store_app
@@ -34,6 +35,7 @@ app.add_typer(demos_app, name="demos")
 app.add_typer(experts_app, name="experts")
 app.add_typer(store_app, name="store")
 app.command()(references)
+app.command()(density)
 
 CUSTOM = "custom"
 """Name of the profile of runs that are put together on the command line."""

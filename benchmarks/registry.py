@@ -1,7 +1,8 @@
-"""Names -> methods and tasks. The suite's own come through the same door as anyone else's: entry points.
+"""Names -> methods, rewards and tasks. The suite's own come through the same door as anyone else's: entry points.
 
-A package that declares an entry point in the group `ndi_bench.methods` (a `Method`) or `ndi_bench.tasks` (a `Task`) is
-known by its name as soon as it is installed; an object of one's own that is not installed is "module:attribute".
+A package that declares an entry point in the group `ndi_bench.methods` (a `Method`), `ndi_bench.rewards` (a `Reward`)
+or `ndi_bench.tasks` (a `Task`) is known by its name as soon as it is installed; an object of one's own that is not
+installed is "module:attribute".
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from .kit.errors import UserError
 from .tasks import TASKS, Task
 
 if TYPE_CHECKING:
-    from .kit.contract import Method
+    from .kit.contract import Method, Reward
 
 Item = TypeVar("Item")
 
 METHODS = "ndi_bench.methods"
 """Entry-point group of methods."""
+REWARDS = "ndi_bench.rewards"
+"""Entry-point group of learned rewards."""
 TASK_GROUP = "ndi_bench.tasks"
 """Entry-point group of tasks."""
 
@@ -65,6 +68,26 @@ def find_method(name: str) -> Method:
             f"method {name} calls itself {method.name}, as {_origin(twin)}'s {twin.value} does; rename one of them"
         )
     return method
+
+
+def reward_names() -> list[str]:
+    """Names of all installed rewards, sorted, without importing any.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    return sorted(_entry_points(REWARDS))
+
+
+def find_reward(name: str) -> Reward:
+    """The learned reward of a name, or of "module:attribute".
+
+    Raises:
+        UserError: the name is unknown, cannot be imported, is no `Reward`, or is not what the reward calls itself.
+    """
+    if ":" not in name:
+        return _load(_choose("reward", name, _entry_points(REWARDS)), _check_reward)
+    return _check_reward(f"reward {name}", _import(name, f"reward {name}"))
 
 
 def task_names() -> list[str]:
@@ -176,12 +199,25 @@ def _check_method(owner: str, item: Any) -> Method:
 
     if not isinstance(item, Method):
         raise UserError(f"{owner} must be a benchmarks.kit.contract.Method, it is a {type(item).__name__}")
+    _check_config_and_name(owner, item)
+    return item
+
+
+def _check_reward(owner: str, item: Any) -> Reward:
+    from .kit.contract import Reward  # imports torch
+
+    if not isinstance(item, Reward):
+        raise UserError(f"{owner} must be a benchmarks.kit.contract.Reward, it is a {type(item).__name__}")
+    _check_config_and_name(owner, item)
+    return item
+
+
+def _check_config_and_name(owner: str, item: Method | Reward) -> None:
     parameters = getattr(type(item.config), "__dataclass_params__", None)
     if parameters is None or not parameters.frozen or isinstance(item.config, type):
         raise UserError(f"{owner}: its config must be an instance of a frozen dataclass, it is {item.config!r}")
     if not _NAME.fullmatch(item.name):
         raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
-    return item
 
 
 def _check_task(owner: str, item: Any) -> Task:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from benchmarks.kit.contract import Problem
+from benchmarks.kit.contract import Problem, Score
 from benchmarks.kit.fitting import FitConfig, fit
-from benchmarks.kit.replay import Batch, Replay
+from benchmarks.kit.replay import Batch, Replay, demonstration_replay
+from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
 
 CONSTANT = 1e-6
@@ -100,3 +101,11 @@ class Density(nn.Module, ABC):
         """log q at 4,096 demonstrated transitions of every lane, (L, 4096)."""
         rows = self._all_rows(demonstrations)
         return self.log_density(rows.observations, rows.actions)
+
+
+def log_density_reward(problem: Problem, config: DensityConfig) -> Score:
+    """Fit a density to the demonstrations as NDI does; log q as a function of raw observations (see `Reward`)."""
+    standardise = Standardiser.from_demonstrations(problem)
+    density = config.build(problem)
+    density.fit(problem, demonstration_replay(problem, standardise))
+    return lambda observations, actions: density.log_density(standardise(observations), actions)

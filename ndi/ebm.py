@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.contract import Problem
+from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
 
-from .density import Density, DensityConfig
+from .density import Density, DensityConfig, log_density_reward
 
 
 @dataclass(frozen=True)
@@ -100,3 +100,13 @@ def kernel_score(offset: Tensor, levels: tuple[float, ...]) -> Tensor:
     log_weight = -0.5 * square / variance - 0.5 * size * torch.log(2 * math.pi * variance)
     precision = (torch.softmax(log_weight, dim=-1) / variance).sum(-1, keepdim=True)
     return -offset * precision
+
+
+REWARD = Reward(
+    name="ebm",
+    label="EBM",
+    summary="Energy model fitted by denoising score matching",
+    source="Vincent, 2011; Song et al., arXiv 1905.07088",
+    fit=log_density_reward,
+    config=EBMConfig(),
+)

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.kit.contract import Problem
+from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
 
-from .density import Density, DensityConfig
+from .density import Density, DensityConfig, log_density_reward
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,14 @@ class KDE(Density):
         self.centres = torch.zeros_like(state_dict["centres"], device=self.centres.device)
         self.log_weights = torch.zeros_like(state_dict["log_weights"], device=self.centres.device)
         return super().load_state_dict(state_dict, strict, assign)
+
+
+REWARD = Reward(
+    name="kde",
+    label="KDE",
+    summary="Gaussian kernel on every demonstrated transition",
+    source="Parzen, 1962",
+    fit=log_density_reward,
+    config=KDEConfig(),
+    normalised=True,
+)

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.contract import Problem
+from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.networks import Linear, lane_layers
 from benchmarks.kit.streams import Streams
 
-from .density import Density, DensityConfig
+from .density import Density, DensityConfig, log_density_reward
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,14 @@ class MADE(Density):
         """Negative log likelihood (L, B) of smoothed inputs, averaged over orderings (each is trained by itself)."""
         noise, scale = self.smoothing(x, streams)
         return -self.log_conditionals(x + scale * noise).sum(-1).mean(1)
+
+
+REWARD = Reward(
+    name="made",
+    label="MADE",
+    summary="Autoregressive density with Gaussian conditionals",
+    source="Germain et al., arXiv 1502.03509",
+    fit=log_density_reward,
+    config=MADEConfig(),
+    normalised=True,
+)

@@ -180,3 +180,34 @@ class Method:
     """Task name -> changes of config fields that the source itself makes; shown as footnotes under tables."""
     cost: Callable[[Any], float] = lambda config: 1.0
     """Cost of one environment step under a config, relative to plain SAC with one update per step; for estimates."""
+
+
+Score = Callable[[Tensor, Tensor], Tensor]
+"""Raw observations (L, N, d) and actions (L, N, A) in [-1, 1], on the problem's device -> one number each, (L, N)."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """A reward that is learned from the demonstrations alone, to be looked at before it is given to a learner.
+
+    `ndi-bench density` fits every installed one and shows whether it rises with the true return. A package adds its own
+    by an entry point in the group `ndi_bench.rewards`.
+    """
+
+    name: str
+    """Registry name: lower case, words joined by hyphens."""
+    label: str
+    """The name in tables and legends."""
+    summary: str
+    """One line for people."""
+    source: str
+    """Citation of the paper or code that it follows."""
+    fit: Callable[[Problem, Any], Score]
+    """Fits every lane to its `problem.demonstrations`, without touching the environments, and returns what scores a
+    transition, higher for what the expert would do. The score is called without gradients, on up to some 10,000 rows
+    at a time; lanes never influence each other."""
+    config: Any
+    """A frozen dataclass instance with the one documented setting, as a method's."""
+    normalised: bool = False
+    """The score is the log density, in nats, of a model that integrates to 1 over the standardised observations and the
+    actions; its held-out mean is then a log likelihood that may be compared between models."""

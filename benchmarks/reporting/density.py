@@ -1,0 +1,304 @@
+"""Diagnostics of rewards, from stored rows alone: a table, warnings and two figures. Offline and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import scipy.stats
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError
+from benchmarks.staging import whole_file
+
+from . import style
+from .formats import EMPTY, Cell, Row, Table, to_markdown, to_rich
+from .plots import save
+from .statistics import bootstrap_interval, mean_and_std
+
+ROWS = "scores.parquet"
+"""File of a diagnostics folder: one row per reward, seed, behaviour, level and episode; settings in its metadata."""
+
+_MARKED = {
+    "other episodes": ("D", "unseen demonstration"),
+    "motionless": ("X", "motionless"),
+    "random": ("P", "random"),
+}
+_STATISTICS = ("mean", "median")
+
+
+def stored(folder: Path) -> bool:
+    """Whether a folder holds diagnostics."""
+    return (folder / ROWS).exists()
+
+
+def write(folder: Path, settings: dict[str, Any], rows: pd.DataFrame) -> None:
+    """Store rows, whole or not at all.
+
+    Args:
+        folder: where.
+        settings: what the rows depend on, in plain values.
+        rows: see `Diagnostics`.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    rows = rows.copy()
+    rows.attrs.update(settings)
+    with whole_file(folder / ROWS) as file:
+        rows.to_parquet(file, index=False)
+
+
+def build(folder: Path, console: Console) -> None:
+    """Print the table and the warnings of a folder, and write them and the figures beside the rows.
+
+    Raises:
+        UserError: the rows cannot be read.
+        OSError: the folder cannot be written to.
+    """
+    found = Diagnostics.read(folder)
+    shown = table(found)
+    for part in to_rich(shown, console.width):
+        console.print(part)
+    lines = unfit(found)
+    for line in lines:
+        console.print(f"[yellow]warning: {escape(line)}[/yellow]", highlight=False, soft_wrap=True)
+    figures = {"score-against-return": return_figure(found), "expert-with-noise": behaviours_figure(found)}
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in drawn.items():
+        save(figure, folder / name)
+    images = "".join(f"\n![{name}]({name}.png)\n" for name in drawn)
+    notes = "".join(f"\nWarning: {line}.\n" for line in lines)
+    (folder / "README.md").write_text(to_markdown(shown) + notes + images, encoding="utf-8")
+    console.print(f"Rows, table and figures: {folder}", highlight=False, soft_wrap=True)
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation between score and return over the checkpoints of behavioural cloning."""
+
+    value: float
+    """Mean over seeds."""
+    low: float
+    """Lower end of its 95 % bootstrap interval, under resampling of each seed's checkpoints."""
+    high: float
+    """Upper end."""
+
+
+class Diagnostics:
+    """The stored rows of one folder.
+
+    Args:
+        settings: what they depend on; `rewards` there is in the order of the report.
+        rows: columns reward, seed, behaviour, level, episode, return, length, mean, median.
+    """
+
+    def __init__(self, settings: dict[str, Any], rows: pd.DataFrame) -> None:
+        self.settings = settings
+        self.names = list(settings["rewards"])
+        keys = ["reward", "seed", "behaviour", "level"]
+        # every episode counts the same, however long it lasted
+        self.means = rows.groupby(keys, sort=False)[["return", *_STATISTICS]].mean().reset_index()
+
+    @classmethod
+    def read(cls, folder: Path) -> Diagnostics:
+        """Of a folder that `write` made.
+
+        Raises:
+            UserError: its file cannot be read.
+        """
+        try:
+            rows = pd.read_parquet(folder / ROWS)
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise UserError(f"{folder / ROWS} cannot be read ({error}); remove it and compute it again") from None
+        return cls({str(key): value for key, value in rows.attrs.items()}, rows)
+
+    def label(self, reward: str) -> str:
+        """The reward's name for people."""
+        return str(self.settings["rewards"][reward]["label"])
+
+    def of(self, reward: str, behaviour: str, level: float | None = None) -> pd.DataFrame:
+        """Means over episodes; one row per seed and level."""
+        chosen = self.means[(self.means["reward"] == reward) & (self.means["behaviour"] == behaviour)]
+        return chosen if level is None else chosen[chosen["level"] == level]
+
+    def correlation(self, reward: str, statistic: str = "mean") -> Correlation:
+        """How well the order of the cloned policies by score agrees with their order by return."""
+        pairs = [
+            (one[statistic].to_numpy(), one["return"].to_numpy()) for _, one in self.of(reward, "bc").groupby("seed")
+        ]
+        indices = [np.arange(len(scores)) for scores, _ in pairs]
+
+        def statistic_of(chosen: Sequence[np.ndarray]) -> np.ndarray:
+            each = [_spearman(s[index], r[index]) for index, (s, r) in zip(chosen, pairs, strict=True)]
+            return np.mean(each, axis=0)
+
+        low, high = bootstrap_interval(statistic_of, indices, repetitions=5_000)
+        return Correlation(float(statistic_of(indices)), float(low), float(high))
+
+
+def _spearman(scores: np.ndarray, returns: np.ndarray) -> np.ndarray:
+    """Rank correlation along the last axis; 0 where either is constant, since there is no order to agree with."""
+    ranks = [scipy.stats.rankdata(values, axis=-1) for values in (scores, returns)]
+    first, second = (rank - rank.mean(-1, keepdims=True) for rank in ranks)
+    size = np.sqrt(np.square(first).sum(-1) * np.square(second).sum(-1))
+    return np.divide((first * second).sum(-1), size, out=np.zeros_like(size), where=size > 0)
+
+
+def unfit(found: Diagnostics) -> list[str]:
+    """A warning for every reward that does not clearly rise with the return."""
+    lines = []
+    for reward in found.names:
+        value, low, high = found.correlation(reward)
+        if low <= 0:
+            lines.append(
+                f"{found.label(reward)} does not clearly rise with the return over the checkpoints of BC (rank "
+                f"correlation {value:.2f}, 95% interval [{low:.2f}, {high:.2f}]): it is not worth an RL run yet"
+            )
+    returns = found.of(found.names[0], "bc").groupby("level")["return"].mean()
+    best = found.of(found.names[0], "demonstrations")["return"].mean()
+    worst = found.of(found.names[0], "random")["return"].mean()
+    if returns.max() < worst + 0.5 * (best - worst):
+        lines.append(
+            f"BC reaches {returns.max():,.0f} at most, the demonstrations {best:,.0f}: the correlation says nothing "
+            "about the better half of behaviours"
+        )
+    return lines
+
+
+def table(found: Diagnostics) -> Table:
+    """Mean score of every behaviour, over episodes and seeds, and the rank correlation with the return."""
+    levels = found.means[found.means["behaviour"] == "bc"]["level"]
+    columns: list[tuple[str, str, float | None]] = [
+        ("Demonstrations", "demonstrations", None),
+        ("Held-out block", "held-out block", None),
+        ("Other episodes", "other episodes", None),
+        ("Expert", "expert", 0.0),
+        (f"BC, {levels.max():,.0f} updates", "bc", float(levels.max())),
+        (f"BC, {levels.min():,.0f} updates", "bc", float(levels.min())),
+        ("Motionless", "motionless", None),
+        ("Random", "random", None),
+    ]
+    columns = [column for column in columns if len(found.of(found.names[0], *column[1:]))]
+    rows = []
+    for reward in found.names:
+        cells = [_cell(found.of(reward, behaviour, level)["mean"]) for _, behaviour, level in columns]
+        for statistic in _STATISTICS:
+            value, low, high = found.correlation(reward, statistic)
+            cells.append(Cell(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"))
+        rows.append(Row(found.label(reward), cells))
+    returns = [_cell(found.of(found.names[0], behaviour, level)["return"], 0) for _, behaviour, level in columns]
+    seeds, episodes = found.settings["seeds"], found.settings["episodes"]
+    notes = [
+        f"Mean score per step, over {episodes} episodes and {len(seeds)} seed{'s' * (len(seeds) > 1)}, ± standard "
+        "deviation over seeds; true return in the last row.",
+        "Rank correlation (Spearman) of the mean (median) score of a policy's steps with its true return over the "
+        f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% bootstrap interval.",
+    ]
+    normalised = [found.label(name) for name, one in found.settings["rewards"].items() if one["normalised"]]
+    if normalised:
+        notes.append(
+            f"Scores of {' and '.join(normalised)} are log likelihoods in nats, on standardised observations; the "
+            "others have a free constant."
+        )
+    demos = found.settings["demos"]
+    return Table(
+        "scores",
+        f"Rewards learned from {demos} demonstration{'s' * (demos > 1)}: {found.settings['task']}",
+        ["Reward", *(name for name, *_ in columns), "Rank corr. (mean)", "Rank corr. (median)"],
+        [rows, [Row("True return", [*returns, EMPTY, EMPTY])]],
+        notes,
+    )
+
+
+def _cell(values: pd.Series, digits: int = 1) -> Cell:
+    mean, std = mean_and_std(values.to_numpy())
+    return Cell(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
+
+
+def return_figure(found: Diagnostics) -> Figure:
+    """Score of the cloned policies against their true return, a panel per reward and statistic."""
+    rewards, title = found.names, _title(found)
+    with matplotlib.rc_context(style.theme()):
+        figure = Figure(figsize=(2.5 * len(rewards) + 1.2, 5.0), layout="constrained")
+        figure.suptitle(title, fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(2, len(rewards), squeeze=False, sharex=True)
+        for column, reward in enumerate(rewards):
+            for row, statistic in enumerate(_STATISTICS):
+                points = _against_return(panels[row, column], found, reward, statistic)
+        for row, statistic in enumerate(_STATISTICS):
+            panels[row, 0].set_ylabel(f"{statistic.title()} score,\nless the demonstrations'")
+        for panel in panels[-1]:
+            panel.set_xlabel("Return (sum of rewards)")
+        figure.colorbar(points, ax=panels, label="Updates of BC", shrink=0.6)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), fontsize=8)
+    return figure
+
+
+def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str) -> Any:
+    """One panel; returns the coloured points."""
+    own = found.of(reward, "demonstrations").set_index("seed")[statistic]
+
+    def height(rows: pd.DataFrame) -> np.ndarray:
+        return rows[statistic].to_numpy() - own.loc[rows["seed"]].to_numpy()
+
+    cloned = found.of(reward, "bc")
+    points = panel.scatter(
+        cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
+    )
+    for behaviour, (marker, label) in _MARKED.items():
+        rows = found.of(reward, behaviour)
+        panel.plot(rows["return"], height(rows), marker, color="#D55E00", mfc="white", mew=1.2, label=label, ls="")
+    panel.axhline(0, color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
+    panel.set_yscale("symlog", linthresh=1.0)
+    value, low, high = found.correlation(reward, statistic)
+    panel.set_title(f"{found.label(reward)}: {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
+    return points
+
+
+def behaviours_figure(found: Diagnostics) -> Figure | None:
+    """Scores of the expert under growing action noise, each between its lowest (0) and highest (1) mean over seeds.
+
+    After the paper's picture of its rewards. None without an expert.
+    """
+    if not len(found.of(found.names[0], "expert")):
+        return None
+    looks = style.looks({"made": "ndi-made", "ebm": "ndi-ebm"}.get(name, name) for name in found.names)
+    with matplotlib.rc_context(style.theme()):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        figure.suptitle(_title(found), fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(1, 2, sharey=True)
+        for panel, statistic in zip(panels, _STATISTICS, strict=True):
+            for reward in found.names:
+                look = looks[{"made": "ndi-made", "ebm": "ndi-ebm"}.get(reward, reward)]
+                _curve(panel, found.of(reward, "expert"), statistic, found.label(reward), look)
+            truth = style.Look("#000000", "*", (5, 2))
+            _curve(panel, found.of(found.names[0], "expert"), "return", "true return", truth)
+            panel.set_title(f"{statistic.title()} over the steps of an episode")
+            panel.set_xlabel("Noise on the expert's actions")
+        panels[0].set_ylabel("Score or return,\nfrom its lowest to its highest")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+    return figure
+
+
+def _curve(panel: Axes, rows: pd.DataFrame, column: str, label: str, look: style.Look) -> None:
+    """Mean over seeds against the level, scaled to [0, 1], with the band from the lowest to the highest seed."""
+    by_level = rows.groupby("level")[column]
+    middle, low, high = (part.to_numpy() for part in (by_level.mean(), by_level.min(), by_level.max()))
+    floor, reach = middle.min(), max(np.ptp(middle), 1e-12)
+    levels = by_level.mean().index.to_numpy()
+    panel.plot(levels, (middle - floor) / reach, marker=look.marker, label=label, mec="white", mew=0.5, **look.line)
+    panel.fill_between(levels, (low - floor) / reach, (high - floor) / reach, color=look.color, alpha=0.15, linewidth=0)
+
+
+def _title(found: Diagnostics) -> str:
+    demos = found.settings["demos"]
+    return f"{found.settings['task']}, {demos} demonstration{'s' * (demos > 1)}"

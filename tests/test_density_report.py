@@ -1,0 +1,135 @@
+"""Table, warnings and figures of diagnostics follow from their rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rich.console import Console
+
+from benchmarks.kit.errors import UserError
+from benchmarks.reporting import density as report
+
+STAGES = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0)
+
+
+def rows_of(reward, score_of, seeds=(0, 1), best=900.0, expert=True):
+    """Rows whose mean score is a function of return, level and seed; the median is its negative."""
+    generator = np.random.default_rng(0)
+    behaviours = [("demonstrations", 0.0, 1000.0), ("other episodes", 0.0, 990.0), ("motionless", 0.0, 100.0)]
+    behaviours += [("random", 0.0, 10.0)] + [("bc", s, best * s / STAGES[-1]) for s in STAGES]
+    behaviours += [("expert", noise, 1000.0 * (1 - noise)) for noise in (0.0, 0.5, 1.0)] * expert
+    return [
+        {"reward": reward, "seed": seed, "behaviour": behaviour, "level": level, "episode": episode,
+         "return": value + 2 * episode - 1, "length": 10, "mean": score + 0.01 * generator.standard_normal(),
+         "median": -score}
+        for seed in seeds for behaviour, level, value in behaviours
+        for score in [score_of(value, level, seed)] for episode in range(2)
+    ]  # fmt: skip
+
+
+def found_in(rewards, **options):
+    rows = [row for name, score_of in rewards.items() for row in rows_of(name, score_of, **options)]
+    settings = {
+        "task": "hopper", "demos": 1, "seeds": [0, 1], "episodes": 2, "stages": list(STAGES),
+        "rewards": {name: {"label": name.upper(), "normalised": name == "made"} for name in rewards},
+    }  # fmt: skip
+    return settings, pd.DataFrame(rows)
+
+
+def rising(value, level, seed):
+    return value**2
+
+
+def falling(value, level, seed):
+    return -value
+
+
+def scrambled(value, level, seed):
+    return np.sin(level * (seed + 1) / 70) * 100
+
+
+def test_rank_correlation_is_scipys_mean_over_seeds_inside_its_interval():
+    found = report.Diagnostics(*found_in({"made": scrambled}))
+    means = [found.of("made", "bc").query("seed == @seed") for seed in (0, 1)]
+    wanted = np.mean([scipy.stats.spearmanr(one["mean"], one["return"]).statistic for one in means])
+    value, low, high = found.correlation("made")
+    assert value == pytest.approx(wanted)
+    assert -1 <= low < value < high <= 1
+    assert found.correlation("made", "median").value == pytest.approx(-wanted)
+
+
+def test_rewards_that_do_not_rise_with_the_return_are_named():
+    found = report.Diagnostics(*found_in({"made": rising, "ebm": falling, "kde": scrambled}))
+    assert found.correlation("made") == (1, 1, 1)
+    assert found.correlation("ebm") == (-1, -1, -1)
+    warnings = report.unfit(found)
+    assert [line.split()[0] for line in warnings] == ["EBM", "KDE"]
+    assert all("not worth an RL run" in line for line in warnings)
+
+
+def test_a_constant_reward_has_no_order_to_agree_with():
+    settings, rows = found_in({"made": rising})
+    rows["mean"] = 1.0
+    assert report.Diagnostics(settings, rows).correlation("made") == (0, 0, 0)
+
+
+def test_weak_cloning_is_said():
+    (line,) = report.unfit(report.Diagnostics(*found_in({"made": rising}, best=200.0)))
+    assert "BC reaches 200 at most, the demonstrations 1,000" in line
+
+
+def test_rows_come_back_as_they_were_written_and_are_reported(tmp_path):
+    settings, rows = found_in({"made": rising, "ebm": falling})
+    assert not report.stored(tmp_path)
+    report.write(tmp_path, settings, rows)
+    assert report.stored(tmp_path)
+    found = report.Diagnostics.read(tmp_path)
+    assert found.settings == settings
+    pd.testing.assert_frame_equal(found.means, report.Diagnostics(settings, rows).means)
+    console = Console(record=True, width=200)
+    report.build(tmp_path, console)
+    text = console.export_text()
+    assert "Rewards learned from 1 demonstration: hopper" in text
+    assert "warning: EBM does not clearly rise" in text
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "scores.parquet", "README.md", *(f"{name}.{kind}" for name in ("score-against-return", "expert-with-noise")
+                                         for kind in ("png", "svg")),
+    }  # fmt: skip
+    first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    report.build(tmp_path, console)
+    assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}  # same rows, same bytes
+
+
+def test_the_table_shows_means_over_episodes_and_seeds():
+    shown = report.table(report.Diagnostics(*found_in({"made": lambda value, level, seed: value + 100 * seed})))
+    cells = dict(zip(shown.header[1:], shown.sections[0][0].cells, strict=True))
+    assert cells["Demonstrations"].text == "1,050.0 ± 70.7"
+    assert cells["BC, 600 updates"].text == "950.0 ± 70.7"
+    assert "Held-out block" not in cells  # there are no such rows
+    assert shown.sections[1][0].cells[0].text == "1,000 ± 0"
+
+
+def test_figures_show_the_rows():
+    found = report.Diagnostics(*found_in({"made": rising, "ebm": falling}))
+    figure = report.return_figure(found)
+    FigureCanvasAgg(figure).draw()
+    panel = figure.axes[0]
+    points = panel.collections[0].get_offsets()
+    cloned = found.of("made", "bc")
+    np.testing.assert_allclose(points[:, 0], cloned["return"])
+    np.testing.assert_allclose(points[:, 1], cloned["mean"] - 1000.0**2, atol=0.1)
+    assert panel.get_title() == "MADE: 1.00 [1.00, 1.00]"
+    figure = report.behaviours_figure(found)
+    FigureCanvasAgg(figure).draw()
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(lines["MADE"], [1, 0.25, 0], atol=1e-4)
+    np.testing.assert_allclose(lines["EBM"], [0, 0.5, 1], atol=1e-4)
+    np.testing.assert_allclose(lines["true return"], [1, 0.5, 0], atol=1e-9)
+    assert report.behaviours_figure(report.Diagnostics(*found_in({"made": rising}, expert=False))) is None
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (tmp_path / report.ROWS).write_bytes(b"nothing")
+    with pytest.raises(UserError, match=r"scores\.parquet cannot be read"):
+        report.Diagnostics.read(tmp_path)
