@@ -31,7 +31,7 @@ def swept(fill, a_run):
 
 
 def arranged(store):
-    return Results.of(store.runs(), store.evaluations())
+    return Results.of(*store.averages())
 
 
 def test_an_ablation_is_found_where_one_setting_differs(swept):
