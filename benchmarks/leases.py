@@ -155,11 +155,19 @@ def _take(locks: Path, run_id: str) -> str | None:
 
 
 def _sweep(locks: Path) -> None:
-    """Remove what killed processes left half made, and the folder if nothing else is in it."""
+    """Remove what killed processes left, and the folder if nothing else is in it."""
+    now = time.time()
     with contextlib.suppress(OSError):
-        for half in locks.glob(".*"):
-            if time.time() - half.stat().st_mtime > EXPIRY_SECONDS:
-                shutil.rmtree(half, ignore_errors=True)
+        for place in locks.iterdir():
+            if place.name.startswith("."):  # half made
+                if _is_dead(place, now):
+                    shutil.rmtree(place, ignore_errors=True)
+                continue
+            holder = _holder(place)
+            with contextlib.suppress(OSError):
+                if holder is not None and _is_dead(place / holder, now):
+                    (place / holder).unlink()
+                place.rmdir()
         locks.rmdir()
 
 
@@ -173,7 +181,7 @@ def _holder(place: Path) -> str | None:
 
 def _is_dead(path: Path, now: float) -> bool:
     """Whether the holder of a lease is gone: its process has ended, or it was silent too long where none can look."""
-    where, process, started, _ = path.name.rsplit(".", 3)
+    where, process, started, _ = path.name.removeprefix(".").rsplit(".", 3)
     here, there = _here(), _Place(*where.rsplit("-", 3)) if where.count("-") >= 3 else None
     try:
         silent = now - path.stat().st_mtime

@@ -112,6 +112,9 @@ class _Worker:
         self.deadline = time.monotonic() + limit
         self.overdue = False
         self.result: tuple[str, Any] | None = None
+        self.pulse: Pulse | None = None
+        self.carried: dict[str, Any] | None = None
+        """What it told of its cell at the last evaluation."""
 
     def messages(self) -> Iterator[tuple[str, Any]]:
         """What the process has sent and nobody has read yet."""
@@ -120,6 +123,14 @@ class _Worker:
                 yield self.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):  # it died, perhaps in the middle of a message
             return
+
+    def recording(self, settings: Settings) -> Recording:
+        """What it told of its cell, up to the last sign of life."""
+        recording = Recording(self.cell, settings)
+        if self.carried is not None and self.pulse is not None:
+            recording.take_up(self.carried)
+            recording.steps, recording.updates = self.pulse.steps, self.pulse.updates
+        return recording
 
     def death(self) -> str:
         """Why the process is gone, in one line."""
@@ -198,6 +209,7 @@ class _Pool:
         gone = not worker.process.is_alive()  # asked before reading, so that nothing it sent is missed
         for kind, content in worker.messages():
             if kind == "pulse":
+                worker.pulse, worker.carried = content, content.carried or worker.carried
                 self._pulse(worker.cell, content)
             elif kind == "warning":
                 self._warn(content)
@@ -223,7 +235,7 @@ class _Pool:
         else:
             late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
             status, reason = ("timeout", late) if worker.overdue else ("failed", worker.death())
-            self._end(worker.cell, Recording(worker.cell, self.settings).write_failure(status, reason), worker.log)
+            self._end(worker.cell, worker.recording(self.settings).write_failure(status, reason), worker.log)
 
     def _pulse(self, cell: Cell, pulse: Pulse) -> None:
         self.display.update(cell, pulse.steps, pulse.updates, pulse.mean_return)

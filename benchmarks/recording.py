@@ -22,7 +22,7 @@ from .grid import Cell, Run
 from .kit.contract import Progress, Stateful
 from .store import Store
 
-_CARRIED = ("evaluations", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
+_CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,24 @@ class Recording:
         """
         self.checkpoint.save(
             {
-                **{name: getattr(self, name) for name in _CARRIED},
-                "endings": {lane: asdict(ending) for lane, ending in self.endings.items()},
+                **self.carried(),
                 "commit": list(provenance.commit()),
                 "environments": environments.state_dict(),
                 "parts": {name: part.state_dict() for name, part in parts.items()},
             }
         )
+
+    def carried(self) -> dict[str, Any]:
+        """All that is known of the cell so far, for `take_up` in another process."""
+        endings = {lane: asdict(ending) for lane, ending in self.endings.items()}
+        return {**{name: getattr(self, name) for name in _CARRIED}, "endings": endings}
+
+    def take_up(self, carried: Mapping[str, Any]) -> None:
+        """Go on from what another process knew."""
+        for name in _CARRIED:
+            if name in carried:  # a checkpoint of an older version may have less
+                setattr(self, name, carried[name])
+        self.endings = {lane: Ending(**ending) for lane, ending in carried["endings"].items()}
 
     def resume(self, environments: Stateful) -> dict[str, Any] | None:
         """Take up this record and the environments from the checkpoint; the state of the method's parts, if any."""
@@ -157,9 +168,7 @@ class Recording:
         if saved["commit"] != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"
             warnings.warn(message, CheckpointWarning, stacklevel=2)
-        for name in _CARRIED:
-            setattr(self, name, saved[name])
-        self.endings = {lane: Ending(**ending) for lane, ending in saved["endings"].items()}
+        self.take_up(saved)
         environments.load_state_dict(saved["environments"])
         parts: dict[str, Any] = saved["parts"]
         return parts
@@ -178,7 +187,7 @@ class Recording:
         self.checkpoint.delete()
 
     def write_failure(self, status: str, error: str) -> dict[str, Ending]:
-        """Store the runs of a cell whose process is gone; completed runs that are stored already stay.
+        """Store the runs of a cell whose process is gone, with all that it told; completed runs that are stored stay.
 
         Returns:
             How each of the runs ended that were not completed, by run id.
@@ -189,7 +198,7 @@ class Recording:
         self.end_all(status, error)
         lost = [n for n, run in enumerate(self.cell.runs) if self.store.status(run.run_id) != "completed"]
         for lane in lost:
-            self.store.write(self._columns(lane), [], replace=True)
+            self.store.write(self._columns(lane), self.evaluations[lane], replace=True)
         return {self.cell.runs[lane].run_id: self.endings[lane] for lane in lost}
 
     def _columns(self, lane: int) -> dict[str, Any]:

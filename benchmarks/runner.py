@@ -11,7 +11,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,8 @@ class Pulse:
     """Gradient updates so far."""
     mean_return: float | None
     """Mean over lanes and episodes of the last evaluation; None before the first."""
+    carried: dict[str, Any] | None = field(default=None, compare=False)
+    """After an evaluation, what `Recording.take_up` takes: all that is lost with the process if it dies."""
 
 
 class InterruptedCellError(Exception):
@@ -130,6 +133,7 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
         interval, last_pulse = settings.checkpoint_minutes * 60, -np.inf
         save_at = time.monotonic() + interval
         progress: Progress | None = None
+        carried: dict[str, Any] | None = recording.carried()
         _seed_global_generators(first.seed)
         training = method.train(problem, cell.config)
         while True:
@@ -144,12 +148,17 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
             if under_way and points and recording.steps >= points[0]:
                 points = [point for point in points if point > recording.steps]
                 recording.evaluate(evaluator, progress)
+                carried = recording.carried()
             if recording.ended:
                 return
+            now = time.monotonic()
+            if carried is not None or now - last_pulse >= PULSE_SECONDS:
+                last_pulse = now
+                yield Pulse(recording.steps, recording.updates, recording.mean_return, carried)
+                carried = None
             if settings.timeout is not None and recording.train_seconds + recording.eval_seconds > settings.timeout:
                 raise TimeUpError
             stopping = (under_way or not method.online) and stop()
-            now = time.monotonic()
             if under_way and problem.parts and (stopping or now >= save_at):
                 if not holds():
                     raise InterruptedCellError
@@ -157,9 +166,6 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
                 save_at = now + max(interval, (time.monotonic() - now) / CHECKPOINT_SHARE)
             if stopping:
                 raise InterruptedCellError
-            if now - last_pulse >= PULSE_SECONDS:
-                last_pulse = now
-                yield Pulse(recording.steps, recording.updates, recording.mean_return)
         if progress is None:
             raise RuntimeError(f"{method.name} ended without yielding any progress")
         recording.evaluate(evaluator, progress, final=True)

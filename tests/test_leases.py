@@ -107,6 +107,21 @@ def test_what_a_kill_leaves_between_two_steps_is_no_obstacle(tmp_path):
     assert Leases(tmp_path).take(RUNS) == set(RUNS)
 
 
+def test_what_the_dead_left_is_swept_away(tmp_path):
+    code = f"from benchmarks.leases import Leases; Leases({str(tmp_path)!r}).take({RUNS!r})"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    half = holder(tmp_path).name
+    (tmp_path / "locks" / f".{half}").mkdir()
+    elsewhere(tmp_path, silent=0)
+    with Leases(tmp_path):
+        pass
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["a-run"], "its holder is alive elsewhere"
+    os.utime(holder(tmp_path), (0, 0))
+    with Leases(tmp_path) as mine:
+        mine.take(["c-run"])
+    assert not (tmp_path / "locks").exists()
+
+
 def test_signs_of_life_are_given_while_a_block_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "PULSE_SECONDS", 0.01)
     with Leases(tmp_path) as held:

@@ -40,15 +40,18 @@ def cells(budget=40, seeds=(0, 1), faults=("",), **changes):
     return grid.cells(grid.expand(profile, lambda task, choice: None))
 
 
+def values(rows):
+    """Seed, step and return of evaluation episodes."""
+    return rows.sort_values(["seed", "step", "episode"])[["seed", "step", "return"]].values.tolist()
+
+
 def returns(folder):
-    """Seed, step and return of every evaluation episode."""
-    return (
-        Store(folder).evaluations().sort_values(["seed", "step", "episode"])[["seed", "step", "return"]].values.tolist()
-    )
+    """The same of all that is stored."""
+    return values(Store(folder).evaluations())
 
 
 def test_a_dying_worker_costs_its_own_cell_alone(tmp_path, console):
-    sound, deadly = cells(faults=("", "kill"))
+    sound, deadly = cells(faults=("", "kill"), at=30)
     outcome = pool.run_cells([sound, deadly], Settings(tmp_path / "pool"), 2, console)
     assert outcome.failed
     assert not outcome.interrupted
@@ -59,7 +62,12 @@ def test_a_dying_worker_costs_its_own_cell_alone(tmp_path, console):
         "the worker process was killed by SIGKILL; was there enough memory?"
     )
     pool.run_cells([sound], Settings(tmp_path / "here"), 0, console)
-    assert returns(tmp_path / "pool") == returns(tmp_path / "here")  # another process, the same bits
+    expected, rows = returns(tmp_path / "here"), Store(tmp_path / "pool").evaluations()
+    completed = rows["run_id"].isin([run.run_id for run in sound.runs])
+    assert values(rows[completed]) == expected  # another process, the same bits
+    # what the dying process had told is kept: the evaluation at step 20, and how far it had come
+    assert values(rows[~completed]) == [row for row in expected if row[1] == 20]
+    assert {runs["steps"][run.run_id] for run in deadly.runs} <= set(range(20, 31))
     text = console.file.getvalue()
     assert "2 completed" in text
     assert "2 failed" in text

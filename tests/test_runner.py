@@ -166,11 +166,10 @@ def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):
 # ----------------------------------------------------------------------------------------------------------- endings
 
 
-def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys):
-    endings = runner.run_cell(a_cell(fault="raise", at=AT), Settings(tmp_path))
-    assert {(e.status, e.error, e.steps) for e in endings.values()} == {
-        ("failed", "ValueError: the walker stumbled", AT)
-    }
+@pytest.mark.parametrize(("fault", "error"), [("raise", "ValueError: the walker stumbled"), ("memory", "MemoryError")])
+def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
+    endings = runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path))
+    assert {(e.status, e.error, e.steps) for e in endings.values()} == {("failed", error, AT)}
     assert "Traceback" in capsys.readouterr().err
     assert (Store(tmp_path).runs()["status"] == "failed").all()
     rows = Store(tmp_path).evaluations()

@@ -17,7 +17,7 @@ class WalkerConfig:
     rate: float = 0.1
     """Size of a step of the weights."""
     fault: str = ""
-    """What goes wrong: "raise", "nan action", "nan info", "float", "kill", "hang", "interrupt", "early" or nothing."""
+    """What goes wrong, such as "raise", "nan action", "kill", "hang" or "interrupt"; see `walk`."""
     at: int = 10
     """Environment step of the fault."""
     sleep: float = 0.0
@@ -58,6 +58,8 @@ def walk(problem, config):
         if environments.steps == config.at:
             if config.fault == "raise":
                 raise ValueError("first line\nthe walker stumbled")
+            if config.fault == "memory":
+                raise MemoryError
             if config.fault == "float":
                 raise FloatingPointError("nothing is finite")
             if config.fault == "kill":
