@@ -5,24 +5,29 @@ replay (weight al),
 
     L(nu, pi) = log E_mix[exp delta] - (1 - al) (1 - gamma) E_expert[nu(s, pi(s))] - al E_replay[delta];
 
-nu minimises L + gradient penalty, pi maximises L; both step at once from the same batch. Every demonstrated state
-serves as an initial state. Terminal states are absorbing (an extra observation bit), so no transition is ever masked.
-Source: google-research/google-research, folder value_dice.
+nu minimises L + gradient penalty, pi maximises L - orthogonality penalty; both step at once from the same batch, so
+that one backward pass through L and both penalties serves both. Every demonstrated state serves as an initial state.
+Terminal states are absorbing (an extra observation bit), so no transition is ever masked.
+
+Offline, al = 0 and the environments are not touched: L = log E_expert[exp delta] - (1 - gamma) E_expert[nu(s, pi(s))].
+Source: google-research/google-research, folder value_dice; its port in acme for the offline mode.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, orthogonal
-from benchmarks.kit.replay import Batch, Experience
+from benchmarks.kit.replay import Batch, Experience, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
 
 
@@ -41,7 +46,7 @@ class ValueDICEConfig:
     replay_weight: float = 0.1
     """al, weight of the replay in the mixture; 0 is the offline objective."""
     gradient_penalty: float = 10.0
-    """Weight of (|grad nu| - 1)^2 at interpolates of demonstrations and replay."""
+    """Weight of (|grad nu| - 1)^2 at interpolates of demonstrations and replay, offline of two demonstrations."""
     orthogonal: float = 1e-4
     """Weight of the orthogonality penalty on the actor's layers."""
     batch_size: int = 256
@@ -54,24 +59,48 @@ class ValueDICEConfig:
     """Environment steps before the first update."""
     exploration_noise: float = 0.1
     """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
+    offline_updates: int = 100_000
+    """Updates of the offline method, which has no environment steps to count by."""
 
 
 def objective(delta_expert: Tensor, delta_replay: Tensor, initial: Tensor, config: ValueDICEConfig) -> Tensor:
-    """L (lanes,) from delta on demonstrations (L, B), delta on replay (L, B) and nu at initial states (L, B)."""
-    al = config.replay_weight
-    # log of the weighted mean of exp(delta) over demonstrations (total weight 1 - al) and replay (total weight al)
-    log_weight = torch.tensor([1 - al, al], device=initial.device).log()
-    parts = torch.stack([delta_expert.logsumexp(-1), delta_replay.logsumexp(-1)], dim=-1)
-    nonlinear = (parts + log_weight - torch.log(torch.tensor(float(delta_expert.shape[-1])))).logsumexp(-1)
-    linear = (1 - al) * (1 - config.discount) * initial.mean(-1) + al * delta_replay.mean(-1)
-    return nonlinear - linear
+    """L (lanes,) from delta on demonstrations (L, B), delta on replay (L, B) and nu at initial states (L, B).
+
+    Without replay (al = 0) delta on replay is not looked at and may be empty.
+    """
+    al, start = config.replay_weight, (1 - config.discount) * initial.mean(-1)
+    if al == 0:
+        return log_mean_exp(delta_expert) - start
+    parts = torch.stack([log_mean_exp(delta_expert) + math.log(1 - al), log_mean_exp(delta_replay) + math.log(al)])
+    return parts.logsumexp(0) - (1 - al) * start - al * delta_replay.mean(-1)
 
 
-def gradient_penalty(nu: nn.Module, expert: Tensor, replay: Tensor, mix: Tensor) -> Tensor:
-    """Two-sided penalty (lanes,) at interpolates of inputs (L, N, D), with shares mix (L, N, 1) of the expert's."""
-    between = torch.lerp(replay, expert, mix).detach().requires_grad_()
-    gradient = torch.autograd.grad(nu(between).sum(), between, create_graph=True)[0] + 1e-8
+def log_mean_exp(x: Tensor) -> Tensor:
+    """Log of the mean of exp(x) (L, B) over the batch, (L,)."""
+    return x.logsumexp(-1) - math.log(x.shape[-1])
+
+
+def gradient_penalty(nu: MLP, some: Tensor, others: Tensor, mix: Tensor) -> Tensor:
+    """Two-sided penalty (lanes,) at interpolates of inputs (L, N, D), with shares mix (L, N, 1) of the first's."""
+    gradient = input_gradient(nu, torch.lerp(others, some, mix)) + 1e-8
     return (gradient.norm(dim=-1) - 1).square().mean(-1)
+
+
+def input_gradient(network: MLP, x: Tensor) -> Tensor:
+    """Gradient (L, N, D) of a ReLU network's one output with respect to its inputs x (L, N, D), by the chain rule.
+
+    A ReLU's mask does not change with the weights (almost everywhere), so that the derivative of this gradient goes
+    through the products below alone: exact, and without a second pass through the network as autograd would make it.
+    """
+    masks = []
+    with torch.no_grad():
+        for layer in network.layers[:-1]:
+            x = torch.relu(layer(x))
+            masks.append(x.sign())
+    gradient = network.layers[-1].weight.transpose(1, 2)
+    for layer, mask in zip(reversed(network.layers[:-1]), reversed(masks), strict=True):
+        gradient = (gradient * mask) @ layer.weight.transpose(1, 2)
+    return gradient
 
 
 def orthogonality(network: MLP) -> Tensor:
@@ -96,7 +125,9 @@ class ValueDICE:
         self.nu.layers[-1].bias.requires_grad_(False)  # L does not depend on a constant in nu
         nu_parameters = [p for p in self.nu.parameters() if p.requires_grad]
         self.nu_optimiser = torch.optim.Adam(nu_parameters, config.nu_learning_rate, fused=True)
-        self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), config.actor_learning_rate, fused=True)
+        self.actor_optimiser = torch.optim.Adam(
+            self.policy.parameters(), config.actor_learning_rate, maximize=True, fused=True
+        )
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
         self.mix = problem.streams("interpolation")
@@ -106,39 +137,40 @@ class ValueDICE:
         noise = self.exploration.normal(observations.shape[1], self.action_size)
         return (self.policy.act(observations) + self.config.exploration_noise * noise).clamp(-1, 1)
 
-    def update(self, expert: Batch, replay: Batch) -> dict[str, Tensor]:
-        """One simultaneous step of nu and actor on demonstrated and replayed transitions (L, B) each."""
+    def update(self, expert: Batch, replay: Batch | None) -> dict[str, Tensor]:
+        """One simultaneous step of nu and actor on demonstrated and replayed (offline: no) transitions (L, B) each."""
         config, B = self.config, expert.actions.shape[1]
-        states = torch.cat([expert.observations, expert.next_observations, replay.next_observations], dim=1)
-        actions, _ = self.policy.sample(states, self.noise.normal(3 * B, self.action_size))
-        sampled = torch.cat([states, actions], -1)
-        given = torch.cat([torch.cat([batch.observations, batch.actions], dim=-1) for batch in (expert, replay)], dim=1)
-        values = self.nu(torch.cat([sampled, given], dim=1))[..., 0]
-        initial, expert_next, replay_next, expert_now, replay_now = values.split(B, dim=1)
-        delta_expert = expert_now - config.discount * expert_next
-        delta_replay = replay_now - config.discount * replay_next
-        loss = objective(delta_expert, delta_replay, initial, config)
-
-        at_expert = torch.cat([given[:, :B], sampled[:, B : 2 * B]], dim=1)
-        at_replay = torch.cat([given[:, B:], sampled[:, 2 * B :]], dim=1)
-        penalty = gradient_penalty(self.nu, at_expert, at_replay, self.mix.uniform(2 * B, 1))
+        batches = (expert,) if replay is None else (expert, replay)
+        N = B * len(batches)
+        states = torch.cat([expert.observations, *(batch.next_observations for batch in batches)], dim=1)
+        actions, _ = self.policy.sample(states, self.noise.normal(B + N, self.action_size))
+        sampled = torch.cat([states, actions], dim=-1)
+        given = torch.cat([torch.cat([batch.observations, batch.actions], dim=-1) for batch in batches], dim=1)
+        initial, following, now = self.nu(torch.cat([sampled, given], dim=1))[..., 0].split([B, N, N], dim=1)
+        delta = now - config.discount * following
+        loss = objective(delta[:, :B], delta[:, B:], initial, config)
+        penalty = self._gradient_penalty(given, sampled[:, B:].detach(), B)
         regularity = orthogonality(self.policy.network)
 
-        nu_parameters, actor_parameters = self._parameters(self.nu_optimiser), self._parameters(self.actor_optimiser)
-        nu_loss = (loss + config.gradient_penalty * penalty).sum()
-        actor_loss = (config.orthogonal * regularity - loss).sum()
-        nu_gradients = torch.autograd.grad(nu_loss, nu_parameters, retain_graph=True)
-        actor_gradients = torch.autograd.grad(actor_loss, actor_parameters)
-        for parameter, gradient in zip(nu_parameters + actor_parameters, nu_gradients + actor_gradients, strict=True):
-            parameter.grad = gradient
+        self.nu_optimiser.zero_grad()
+        self.actor_optimiser.zero_grad()
+        # nu descends and the actor climbs: each penalty depends on one player only, and has that player's sign
+        (loss + config.gradient_penalty * penalty - config.orthogonal * regularity).sum().backward()
         self.nu_optimiser.step()
         self.actor_optimiser.step()
         self.updates += 1
         return {"loss": loss.detach(), "gradient_penalty": penalty.detach(), "orthogonality": regularity.detach()}
 
-    @staticmethod
-    def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
-        return optimiser.param_groups[0]["params"]
+    def _gradient_penalty(self, given: Tensor, following: Tensor, B: int) -> Tensor:
+        """The penalty (lanes,) for pairs now (L, N, D) and next (L, N, D), the first B of each demonstrated."""
+        if self.config.gradient_penalty == 0:
+            return torch.zeros(len(given), device=given.device)
+        some = torch.cat([given[:, :B], following[:, :B]], dim=1)
+        if given.shape[1] > B:
+            others = torch.cat([given[:, B:], following[:, B:]], dim=1)
+        else:
+            others = torch.cat([given.roll(1, dims=1), following.roll(1, dims=1)], dim=1)
+        return gradient_penalty(self.nu, some, others, self.mix.uniform(2 * B, 1))
 
     def _parts(self) -> dict[str, Any]:
         names = ("policy", "nu", "nu_optimiser", "actor_optimiser", "noise", "exploration", "mix")
@@ -171,7 +203,20 @@ def train(problem: Problem, config: ValueDICEConfig) -> Iterator[Progress]:
         yield Progress(agent.updates, agent.policy, info)
 
 
-METHOD = Method(
+def train_offline(problem: Problem, config: ValueDICEConfig) -> Iterator[Progress]:
+    """Learn from the demonstrations alone."""
+    if config.replay_weight != 0:
+        raise UserError("valuedice-offline has no replay: replay_weight must be 0")
+    standardise = Standardiser.from_demonstrations(problem, absorbing=True)
+    agent = ValueDICE(problem, config, standardise)
+    demonstrations, streams = demonstration_replay(problem, standardise), problem.streams("demonstrations")
+    problem.keep(agent=agent, streams=streams)
+    while agent.updates < config.offline_updates:
+        info = agent.update(demonstrations.sample(config.batch_size, streams), None)
+        yield Progress(agent.updates, agent.policy, info)
+
+
+VALUEDICE = Method(
     name="valuedice",
     label="ValueDICE",
     summary="Off-policy distribution matching without a reward, with the authors' settings",
@@ -179,4 +224,14 @@ METHOD = Method(
     train=train,
     config=ValueDICEConfig(),
     cost=lambda config: 1.6 * config.updates_per_step * (0.4 + 0.6 * config.batch_size / 128),
+)
+
+OFFLINE = Method(
+    name="valuedice-offline",
+    label="ValueDICE (offline)",
+    summary="ValueDICE on the demonstrations alone, without replay and without an environment step",
+    source="Kostrikov et al., arXiv 1912.05032; acme's port",
+    train=train_offline,
+    config=ValueDICEConfig(replay_weight=0.0),
+    online=False,
 )

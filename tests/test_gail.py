@@ -1,0 +1,42 @@
+"""GAIL and DAC: rewards and the discriminator's loss against analytic values."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from baselines import gail
+from benchmarks.kit.networks import MLP
+from benchmarks.kit.streams import Streams
+
+
+def test_gail_rewards_at_chance():
+    """At D = 1/2: -log(1 - D) = log 2, the logit is 0, log D = -log 2."""
+    rewards = {name: form(torch.zeros(1)).item() for name, form in gail.REWARDS.items()}
+    assert rewards["survival"] == pytest.approx(math.log(2))
+    assert rewards["logit"] == 0
+    assert rewards["negative"] == pytest.approx(-math.log(2))
+
+
+def test_gail_loss_is_cross_entropy_with_its_penalty():
+    config = gail.GAILConfig(entropy=0.0, gradient_penalty=3.0)
+    network = MLP(Streams((0,), "d"), (4, 1))
+    expert, agent = torch.randn(1, 64, 4), torch.randn(1, 64, 4)
+    loss = gail.discriminator_loss(network, expert, agent, torch.rand(1, 64, 1), config)
+    logits = torch.cat([network(expert), network(agent)], 1)[..., 0]
+    labels = torch.cat([torch.ones(1, 64), torch.zeros(1, 64)], 1)
+    cross_entropy = 2 * nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    slope = network.layers[0].weight.norm()  # a linear network has the same gradient everywhere
+    torch.testing.assert_close(loss[0], cross_entropy + 3 * (slope - 1) ** 2)
+
+
+def test_gail_entropy_bonus_is_the_bernoulli_entropy():
+    network = MLP(Streams((0,), "d"), (4, 1))
+    expert, agent, mix = torch.randn(1, 64, 4), torch.randn(1, 64, 4), torch.rand(1, 64, 1)
+    with_bonus, without = (
+        gail.discriminator_loss(network, expert, agent, mix, gail.GAILConfig(entropy=weight)) for weight in (1.0, 0.0)
+    )
+    logits = torch.cat([network(expert), network(agent)], 1)[..., 0]
+    entropy = torch.distributions.Bernoulli(logits=logits).entropy().mean()
+    torch.testing.assert_close((without - with_bonus)[0], entropy)
