@@ -30,8 +30,10 @@ class Linear(nn.Module):
         self.weight = nn.Parameter((streams.uniform(heads, fan_in, fan_out) * 2 - 1).flatten(0, 1) * bound)
         self.bias = nn.Parameter((streams.uniform(heads, 1, fan_out) * 2 - 1).flatten(0, 1) * bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply lane i's map to rows x[i]."""
+    def forward(self, x: Tensor, rounded: bool = False) -> Tensor:
+        """Apply lane i's map to rows x[i]; factors rounded to bfloat16 if asked for, and only for the product."""
+        if rounded:
+            return torch.bmm(x.bfloat16(), self.weight.bfloat16()).float() + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
 
@@ -66,6 +68,8 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.activation = heads, activation
+        self.rounded = False
+        """Round the factors of every product to bfloat16, but for the last layer's, whose outputs are values."""
         rows = len(streams.generators) * heads
         self.layers = lane_layers(Linear(streams, i, o, heads) for i, o in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(rows, size, streams.device) if layer_norm else nn.Identity()
@@ -76,7 +80,7 @@ class MLP(nn.Module):
         if self.heads > 1:
             x = x.repeat_interleave(self.heads, dim=0)
         for layer, norm in zip(self.layers, self.norms, strict=False):
-            x = self.activation(norm(layer(x)))
+            x = self.activation(norm(layer(x, self.rounded)))
         return self.layers[-1](x)
 
 

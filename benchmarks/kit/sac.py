@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .acceleration import Compiled, Graphed, check_precision
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy
 from .replay import Batch
@@ -49,6 +50,12 @@ class SACConfig:
     """Updates per environment step after the warm-up."""
     demonstration_fraction: float = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
+    precision: str = "float32"
+    """Precision of the matrix products: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that have it)."""
+    compile: bool = False
+    """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""
+    cuda_graph: bool = True
+    """On CUDA, replay the whole update as one graph; without effect on a CPU."""
 
     @property
     def cost(self) -> float:
@@ -74,9 +81,11 @@ class SAC:
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
         self.absorbing = standardise.absorbing
+        check_precision(config.precision, problem.device)
         sizes = (standardise.size, problem.action_size)
         self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
         self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
+        self.policy.network.rounded = self.critic.network.rounded = config.precision == "bfloat16"
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         log_temperature = torch.full((problem.lanes,), math.log(config.temperature), device=problem.device)
         self.log_temperature = nn.Parameter(log_temperature)
@@ -84,12 +93,17 @@ class SAC:
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
 
-        adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True)
+        on_cuda = problem.device.type == "cuda"
+        adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True, capturable=on_cuda)
         self.actor_optimiser = adam(self.policy.parameters())
         self.critic_optimiser = adam(self.critic.parameters())
         self.temperature_optimiser = adam([self.log_temperature])
         self._online: list[Tensor] = list(self.critic.parameters())
         self._target: list[Tensor] = list(self.target.parameters())
+        self._critic_loss = Compiled(self.critic_loss) if config.compile else self.critic_loss
+        self._actor_loss = Compiled(self.actor_loss) if config.compile else self.actor_loss
+        graphed = on_cuda and config.cuda_graph
+        self._step = Graphed(self._plain_step, self.noise.generators) if graphed else self._plain_step
 
     @property
     def temperature(self) -> Tensor:
@@ -111,44 +125,78 @@ class SAC:
         Returns:
             Diagnostics, each (L,), still on the device.
         """
+        with_actor = self.updates % self.config.actor_period == 0
+        info = self._step(with_actor, *batch)
+        self.updates += 1
+        return info
+
+    def _plain_step(self, with_actor: bool, *columns: Tensor) -> dict[str, Tensor]:
+        """The update, one operation at a time; columns are those of a batch."""
+        batch = Batch(*columns)
         info = self._update_critic(batch)
-        if self.updates % self.config.actor_period == 0:
+        if with_actor:
             self._update_actor(batch.observations)
         torch._foreach_lerp_(self._target, self._online, self.config.target_rate)
-        self.updates += 1
         return info | {"temperature": self.temperature}
 
     def _update_critic(self, batch: Batch) -> dict[str, Tensor]:
-        """Minimise (Q(s, a) - y)^2 with y = r + gamma mask (min Q'(s', a') - alpha log pi(a'|s')), a' ~ pi."""
-        with torch.no_grad():
-            following, log_density = self.policy.sample(
-                batch.next_observations, self.noise.normal(*batch.actions.shape[1:])
-            )
-            if self.absorbing:
-                real = 1 - batch.next_observations[..., -1]
-                following, log_density = following * real.unsqueeze(-1), log_density * real
-            value = self.target(batch.next_observations, following).amin(1) - self.temperature[:, None] * log_density
-            target = batch.rewards + self.config.discount * batch.masks * value
-        values = self.critic(batch.observations, batch.actions)
-        loss = (values - target[:, None]).square().mean(-1).sum(-1)  # (L,): mean over the batch, sum over heads
+        """Step down the critic's loss."""
+        noise = self.noise.normal(*batch.actions.shape[1:])
+        loss, values = self._critic_loss(*batch, noise, self.temperature)
         self.critic_optimiser.zero_grad()
         loss.sum().backward()
         self.critic_optimiser.step()
         return {"critic_loss": loss.detach(), "value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
 
     def _update_actor(self, states: Tensor) -> None:
-        """Minimise alpha log pi(a|s) - min Q(s, a); then move alpha towards the target entropy."""
+        """Step down the actor's loss; then move alpha towards the target entropy."""
         noise = self.noise.normal(states.shape[1], self.action_size)
-        actions, log_density = self.policy.sample(states, noise)
-        value = self.critic(states, actions).amin(1)
-        loss = self._mean(self.temperature[:, None] * log_density - value, states)
+        loss, entropy = self._actor_loss(states, noise, self.temperature)
         self.actor_optimiser.zero_grad()
         loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
         self.actor_optimiser.step()
         if self.target_entropy is not None:
-            excess = -self._mean(log_density.detach(), states) - self.target_entropy  # entropy above the target
-            self.log_temperature.grad = self.temperature * excess
+            self.log_temperature.grad = self.temperature * (entropy.detach() - self.target_entropy)
             self.temperature_optimiser.step()
+
+    def critic_loss(
+        self, states: Tensor, actions: Tensor, following: Tensor, rewards: Tensor, masks: Tensor, noise: Tensor,
+        temperature: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """(Q(s, a) - y)^2 with y = r + gamma mask (min Q'(s', a') - alpha log pi(a'|s')), a' ~ pi.
+
+        Args:
+            states: s (L, B, d).
+            actions: a (L, B, A).
+            following: s' (L, B, d).
+            rewards: r (L, B).
+            masks: (L, B), 0 where s' is terminal.
+            noise: standard normal (L, B, A) behind a'.
+            temperature: alpha (L,).
+
+        Returns:
+            The loss (L,), a mean over the batch and a sum over heads; and Q(s, a) (L, heads, B).
+        """
+        with torch.no_grad():
+            next_actions, log_density = self.policy.sample(following, noise)
+            if self.absorbing:
+                real = 1 - following[..., -1]
+                next_actions, log_density = next_actions * real.unsqueeze(-1), log_density * real
+            value = self.target(following, next_actions).amin(1) - temperature[:, None] * log_density
+            target = rewards + self.config.discount * masks * value
+        values = self.critic(states, actions)
+        return (values - target[:, None]).square().mean(-1).sum(-1), values
+
+    def actor_loss(self, states: Tensor, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha log pi(a|s) - min Q(s, a), a ~ pi from standard normal noise (L, B, A), at states (L, B, d).
+
+        Returns:
+            The loss (L,) and the policy's entropy (L,) in nats, both means over states that are not absorbing.
+        """
+        actions, log_density = self.policy.sample(states, noise)
+        value = self.critic(states, actions).amin(1)
+        loss = self._mean(temperature[:, None] * log_density - value, states)
+        return loss, -self._mean(log_density, states)
 
     def _mean(self, values: Tensor, states: Tensor) -> Tensor:
         """Mean (L,) of values (L, B) over the states (L, B, d) that are not absorbing."""
