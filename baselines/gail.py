@@ -115,7 +115,7 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
             with torch.no_grad():
                 batch = batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))
             info = info | learner.update(batch)
-        yield Progress(learner.updates, learner.policy, info)
+        yield Progress(learner.updates, learner.deployed, info)
 
 
 GAIL = Method(

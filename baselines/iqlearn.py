@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
-from benchmarks.kit.networks import MLP, TanhGaussianPolicy, orthogonal
+from benchmarks.kit.networks import MLP, TanhGaussianPolicy, detached, orthogonal
 from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.standardiser import Standardiser
 
@@ -133,7 +133,7 @@ class IQLearn:
         (-improvement.mean(-1).sum()).backward(inputs=list(self.policy.parameters()))
         self.actor_optimiser.step()
 
-        torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), config.target_rate)
+        torch._foreach_lerp_(detached(self.target), detached(self.critic), config.target_rate)
         self.updates += 1
         rewards = (values - targets).detach().mean(-1)
         return {"loss": loss.detach(), "value": values.detach().mean(-1), "reward": rewards}

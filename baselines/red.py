@@ -125,7 +125,7 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=reward(batch)))
-        yield Progress(learner.updates, learner.policy, info)
+        yield Progress(learner.updates, learner.deployed, info)
 
 
 def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitConfig) -> None:
@@ -134,6 +134,7 @@ def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitCon
     likelihood = lambda batch, _: -policy.log_density(batch.observations, batch.actions)  # noqa: E731
     for _ in fit(problem, policy, likelihood, demonstrations, config, "cloning"):
         pass
+    learner.deployed.load_state_dict(policy.state_dict())
 
 
 METHOD = Method(

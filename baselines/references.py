@@ -69,7 +69,7 @@ def train_sac(problem: Problem, config: OracleConfig) -> Iterator[Progress]:
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=config.reward_scale * batch.rewards))
-        yield Progress(learner.updates, learner.policy, info)
+        yield Progress(learner.updates, learner.deployed, info)
 
 
 RANDOM = Method(

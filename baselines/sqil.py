@@ -51,7 +51,7 @@ def train(problem: Problem, config: SQILConfig) -> Iterator[Progress]:
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=rewards(batch, experience.demonstrated, config)))
-        yield Progress(learner.updates, learner.policy, info)
+        yield Progress(learner.updates, learner.deployed, info)
 
 
 METHOD = Method(

@@ -57,7 +57,7 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
             batch = experience.sample()
             batch = batch._replace(rewards=reward(batch, experience))
             info = learner.update(batch) | reward.info()
-        yield Progress(learner.updates, learner.policy, info)
+        yield Progress(learner.updates, learner.deployed, info)
 
 
 NDI_MADE = Method(

@@ -8,7 +8,7 @@ from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 
-SMALL = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=50)
+SMALL = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=50, averaging=0.05)
 
 
 def random_batch(lanes, size=32, seed=0, terminal=False):
@@ -138,3 +138,30 @@ def test_absorbing_states_train_neither_actor_nor_temperature(point_problem):
     for one, other in zip(*(a.policy.parameters() for a in agents), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
     torch.testing.assert_close(*(a.log_temperature.grad for a in agents))
+
+
+def test_the_policy_handed_over_is_the_running_average_of_the_actor(point_problem):
+    problem, rate = point_problem(seeds=(0, 1)), 0.3
+    sac = SAC(problem, SACConfig(hidden=(8,), actor_period=2, averaging=rate), Standardiser.identity(problem))
+    expected = [p.detach().clone() for p in sac.policy.parameters()]
+    for update in range(5):
+        sac.update(random_batch(2, seed=update))
+        if update % 2 == 0:
+            expected = [e + rate * (p.detach() - e) for e, p in zip(expected, sac.policy.parameters(), strict=True)]
+    for average, value in zip(sac.deployed.parameters(), expected, strict=True):
+        torch.testing.assert_close(average, value)
+        assert not average.requires_grad
+
+
+def test_averaging_changes_what_is_handed_over_and_nothing_that_is_learnt(point_problem):
+    problem = point_problem()
+    plain, averaged = (
+        SAC(problem, SACConfig(hidden=(8,), averaging=rate), Standardiser.identity(problem)) for rate in (0.0, 0.1)
+    )
+    assert plain.deployed is plain.policy
+    for update in range(3):
+        batch = random_batch(1, seed=update)
+        plain.update(batch)
+        averaged.update(batch)
+    for ours, theirs in zip(plain.policy.parameters(), averaged.policy.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -42,6 +42,11 @@ def lane_layers(layers: Iterable[Linear]) -> Sequence[Linear]:
     return cast(Sequence[Linear], nn.ModuleList(layers))
 
 
+def detached(module: nn.Module) -> list[Tensor]:
+    """Views of a module's parameters that change with them and track no gradient, for running averages of weights."""
+    return [parameter.detach() for parameter in module.parameters()]
+
+
 class LayerNorm(nn.Module):
     """Layer normalisation with a gain and a shift per lane (and head)."""
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .acceleration import Compiled, Graphed, check_precision
 from .contract import Problem
-from .networks import Critic, TanhGaussianPolicy
+from .networks import Critic, TanhGaussianPolicy, detached
 from .replay import Batch
 from .standardiser import Standardiser
 
@@ -50,6 +50,10 @@ class SACConfig:
     """Updates per environment step after the warm-up."""
     demonstration_fraction: float = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
+    averaging: float = 0.005
+    """Rate per actor update of the running average of the actor's weights that is handed over as the policy; 0 hands
+    over the actor itself. It acts and learns as without: a single step that upsets the actor is not taken for its
+    skill."""
     precision: str = "float32"
     """Precision of the matrix products: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that have it)."""
     compile: bool = False
@@ -93,13 +97,17 @@ class SAC:
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
 
+        self.deployed = copy.deepcopy(self.policy).requires_grad_(False) if config.averaging else self.policy
+        """The policy to hand over for evaluation."""
+        self.deployed.standardise = standardise  # not a copy: it may be fitted later
         on_cuda = problem.device.type == "cuda"
         adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True, capturable=on_cuda)
         self.actor_optimiser = adam(self.policy.parameters())
         self.critic_optimiser = adam(self.critic.parameters())
         self.temperature_optimiser = adam([self.log_temperature])
-        self._online: list[Tensor] = list(self.critic.parameters())
-        self._target: list[Tensor] = list(self.target.parameters())
+        # views without gradient of the same weights, to follow them by
+        self._online, self._target = detached(self.critic), detached(self.target)
+        self._actor, self._deployed = detached(self.policy), detached(self.deployed)
         self._critic_loss = Compiled(self.critic_loss) if config.compile else self.critic_loss
         self._actor_loss = Compiled(self.actor_loss) if config.compile else self.actor_loss
         graphed = on_cuda and config.cuda_graph
@@ -155,6 +163,8 @@ class SAC:
         self.actor_optimiser.zero_grad()
         loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
         self.actor_optimiser.step()
+        if self.config.averaging:
+            torch._foreach_lerp_(self._deployed, self._actor, self.config.averaging)
         if self.target_entropy is not None:
             self.log_temperature.grad = self.temperature * (entropy.detach() - self.target_entropy)
             self.temperature_optimiser.step()
@@ -206,7 +216,15 @@ class SAC:
         return (values * real).sum(-1) / real.sum(-1).clamp(min=1)
 
     def _parts(self) -> dict[str, Any]:
-        names = ("policy", "critic", "target", "actor_optimiser", "critic_optimiser", "temperature_optimiser")
+        names = (
+            "policy",
+            "deployed",
+            "critic",
+            "target",
+            "actor_optimiser",
+            "critic_optimiser",
+            "temperature_optimiser",
+        )
         return {name: getattr(self, name) for name in (*names, "noise", "exploration")}
 
     def state_dict(self) -> dict[str, Any]:
