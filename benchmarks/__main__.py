@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,7 @@ from .terminal import console, show_own_warnings, table
 if TYPE_CHECKING:
     from .grid import Cell, Run
     from .profiles import Profile
+    from .tasks import Task
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,8 +146,7 @@ def run(
     chosen = chosen.with_settings(set_ or [])
     folder = out or Path("results") / chosen.name
     again = _names(retry, grid.RETRIABLE, "--retry")
-    find_hash = datasets.expected_hash if dry_run else lambda task, choice: datasets.prepare(task, choice).content_hash
-    runs = grid.expand(chosen, find_hash)
+    runs = grid.expand(chosen, datasets.expected_hash if dry_run else partial(_prepared_hash, max(chosen.demos)))
     for change in set_ or []:
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
@@ -275,6 +276,16 @@ def _profile(name: str | None, **changes: Any) -> Profile:
         neutral = Profile(name=CUSTOM, tasks=("-",), methods=("-",), seeds=(0,))
         return neutral.changed(**changes)
     return load(name or "quick").changed(**changes)
+
+
+def _prepared_hash(demos: int, task: Task, choice: str) -> str | None:
+    """Content hash of a task's dataset, which is there from now on, with enough episodes."""
+    from . import datasets
+
+    info = datasets.prepare(task, choice)
+    if demos > info.episodes:
+        raise UserError(f"--demos {demos}: dataset {info.dataset_id} has {info.episodes} episodes")
+    return info.content_hash
 
 
 def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:

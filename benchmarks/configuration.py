@@ -23,6 +23,9 @@ from .registry import near_miss
 
 Config = TypeVar("Config")
 
+MOST = 10**12
+"""No whole number among settings is larger: all of them fit wherever they go."""
+
 
 class Setting(NamedTuple):
     """One field of a config."""
@@ -114,9 +117,12 @@ def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) ->
     if value in ("none", "None", "null") and type(None) in typing.get_args(hint):
         value = None
     try:
-        return TypeAdapter(hint, config=ConfigDict(strict=True)).validate_python(value)
+        checked = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
     except ValidationError:
         raise UserError(f"{owner}: {name} must be {_type_name(hint)}, not {value!r}") from None
+    if isinstance(checked, int) and abs(checked) > MOST:
+        raise UserError(f"{owner}: {name} must lie within ±{MOST:,}, it is {checked}")
+    return checked
 
 
 def _describe(config: Any, prefix: str) -> Iterator[Setting]:

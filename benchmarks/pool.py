@@ -24,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+from .checkpoint import remove_finished
 from .claims import Claims
 from .display import Display, counted
 from .grid import Cell
@@ -32,6 +33,7 @@ from .leases import Leases
 from .recording import Ending, Recording, Settings
 from .runner import Pulse, run_cell
 from .staging import variables
+from .store import Store
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """More threads than cores would fight each other, and the number of threads changes the last bits of results."""
@@ -89,6 +91,7 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
         pool.outcome.elsewhere = claims.elsewhere()
         for holder, number in Counter(pool.outcome.elsewhere.values()).items():
             display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
+    _tidy(Path(settings.folder))
     return pool.outcome
 
 
@@ -196,8 +199,6 @@ class _Pool:
             for worker in self.running:  # only on the way out of an error or a second interrupt
                 worker.process.kill()
                 worker.process.join()
-            with contextlib.suppress(OSError):  # it stays while there is a log in it
-                (Path(self.settings.folder) / "logs").rmdir()
 
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
@@ -253,6 +254,22 @@ class _Pool:
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
             more = f" (see {log})" if log is not None and log.exists() else ""
             self.display.say(f"  {error}{more}", "red")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs stored since.
+
+    Nothing is done while others are at work in the folder.
+    """
+    if (folder / "locks").exists():
+        return
+    with contextlib.suppress(OSError):  # the folder stays while there is a log in it
+        for log in (folder / "logs").glob("*.log"):
+            if log.stat().st_size == 0:
+                log.unlink()
+        (folder / "logs").rmdir()
+    store = Store(folder)
+    remove_finished(folder / "checkpoints", lambda run_id: (store.stamp(run_id) or (0, 0))[0])
 
 
 def _work(connection: Connection, work: bytes, log: str) -> None:

@@ -136,17 +136,20 @@ class Recording:
     def save(self, environments: Stateful, parts: Mapping[str, Stateful]) -> None:
         """Write the checkpoint: this record, the environments, and the method's parts.
 
-        Raises:
-            OSError: the folder cannot be written to.
+        Warns `CheckpointWarning` if the folder cannot be written to: the cell can go on, and there may be room later.
         """
-        self.checkpoint.save(
-            {
-                **self.carried(),
-                "commit": list(provenance.commit()),
-                "environments": environments.state_dict(),
-                "parts": {name: part.state_dict() for name, part in parts.items()},
-            }
-        )
+        state = {
+            **self.carried(),
+            "commit": list(provenance.commit()),
+            "environments": environments.state_dict(),
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+        }
+        try:
+            self.checkpoint.save(state)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message = f"the checkpoint of {self.cell.name} cannot be written to {self.checkpoint.path.parent}: {reason}"
+            warnings.warn(f"{message}; make room there", CheckpointWarning, stacklevel=2)
 
     def carried(self) -> dict[str, Any]:
         """All that is known of the cell so far, for `take_up` in another process."""

@@ -1,4 +1,7 @@
-"""One stored run as a parquet file: its evaluation episodes as rows, its record as JSON in the schema's metadata."""
+"""One stored run as a parquet file: its evaluation episodes as rows, its record as JSON in the schema's metadata.
+
+Beside the record lie the averages of the rows, which are all that a report needs: reading them decodes no row.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import schema
+
+_AVERAGED_FROM = ("step", "update", "final", *schema.MEANS)
 
 
 class NotARunError(Exception):
@@ -19,10 +25,13 @@ class NotARunError(Exception):
 
 def write(file: BinaryIO, record: dict[str, Any], evaluations: pa.Table) -> None:
     """Write a run whose record and rows have been checked against the schema."""
-    # one JSON value: parquet keeps the order of metadata keys, but nothing promises that it always will
-    table = evaluations.replace_schema_metadata({"run": json.dumps(record, sort_keys=True)})
+    # JSON values: parquet keeps the order of metadata keys, but nothing promises that it always will
+    metadata = {"run": json.dumps(record, sort_keys=True), "averages": json.dumps(averages(evaluations))}
     # a run has few rows: dictionaries and statistics would only make its file bigger and slower to read
-    pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False)
+    pq.write_table(
+        evaluations.replace_schema_metadata(metadata), file, compression="zstd", use_dictionary=False,
+        write_statistics=False,
+    )  # fmt: skip
 
 
 def read(path: Path, columns: Sequence[str] = ()) -> tuple[dict[str, Any], pa.Table]:
@@ -33,26 +42,64 @@ def read(path: Path, columns: Sequence[str] = ()) -> tuple[dict[str, Any], pa.Ta
         OSError: the file cannot be read.
     """
     data = path.read_bytes()  # at once: parquet would come back to the disk for every column
+    record, _ = _checked(data)
+    return record, _rows(data, columns)
+
+
+def read_averages(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """A run's record, and the averages of its evaluations.
+
+    Raises:
+        NotARunError: it is something else.
+        OSError: the file cannot be read.
+    """
+    data = path.read_bytes()
+    record, stored = _checked(data)
+    return record, averages(_rows(data, _AVERAGED_FROM)) if stored is None else json.loads(stored)
+
+
+def averages(rows: pa.Table) -> dict[str, list[Any]]:
+    """One row per evaluation with the columns of `AVERAGES` but the run's id; a mean is None where a value is NaN."""
+    columns = {name: rows[name].to_numpy() for name in _AVERAGED_FROM}
+    keys = ("step", "update", "final")
+    order = np.lexsort([columns[key] for key in reversed(keys)])
+    columns = {name: values[order] for name, values in columns.items()}
+    changed = np.any([np.diff(columns[key]) != 0 for key in keys], axis=0)
+    first = np.concatenate([[0], np.flatnonzero(changed) + 1]) if len(order) else np.array([], int)
+    episodes = np.diff(first, append=len(order))
+    averaged = {key: columns[key][first] for key in keys} | {"episodes": episodes}
+    averaged |= {
+        name: np.add.reduceat(columns[name], first) / episodes if len(first) else first for name in schema.MEANS
+    }
+    return {name: [None if value != value else value for value in values.tolist()] for name, values in averaged.items()}
+
+
+def _checked(data: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """A run's record, and its averages as they are stored, if they are."""
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        found = file.schema_arrow
+        found = pq.read_schema(pa.BufferReader(data))
         record = json.loads((found.metadata or {})[b"run"])
         version = record.get("schema")
     except (pa.ArrowException, KeyError, ValueError, AttributeError):
         raise NotARunError("it is torn or was not written by the store; delete it to run it again") from None
-    if version not in (*schema.LATER_COLUMNS, schema.SCHEMA_VERSION):
+    if version not in range(1, schema.SCHEMA_VERSION + 1):
         raise NotARunError(f"it has schema version {version}, this version reads up to {schema.SCHEMA_VERSION}")
     record = schema.current(record)
-    if not found.equals(schema.written(version)) or set(record) != set(schema.RUNS.names):
+    if not found.equals(schema.written(version)) or record.keys() != set(schema.RUNS.names):
         raise NotARunError("its columns are not those of its schema version")
+    return record, found.metadata.get(b"averages")
+
+
+def _rows(data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Named columns of the evaluations in a file; those that its version lacks are null."""
     if not columns:
-        return record, schema.EVALUATIONS.empty_table().select([])
+        return schema.EVALUATIONS.empty_table().select([])
     try:
-        table = file.read([name for name in columns if name in found.names], use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        found = file.schema_arrow.names
+        table = file.read([name for name in columns if name in found], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise NotARunError(f"its rows cannot be read ({error}); delete it to run it again") from None
     fields = [schema.EVALUATIONS.field(name) for name in columns]
-    arrays = [
-        table.column(field.name) if field.name in found.names else pa.nulls(len(table), field.type) for field in fields
-    ]
-    return record, pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+    arrays = [table.column(field.name) if field.name in found else pa.nulls(len(table), field.type) for field in fields]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

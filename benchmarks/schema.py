@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
-"""Raised with every change of the columns; older files are read as if they had the new ones, newer ones are set aside,
-never misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations."""
+SCHEMA_VERSION = 4
+"""Raised with every change of the files; older ones are read as if they were new, newer ones are set aside, never
+misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations, version 4 their
+averages beside the run's record."""
 
 STATUSES = ("completed", "failed", "diverged", "timeout")
 """How a run can have ended."""
@@ -83,6 +85,9 @@ EVALUATIONS = pa.schema(
 (nats; null where it is not defined or not finite), and whether the row belongs to the last scheduled evaluation, the
 one that tables use."""
 
+MEANS = ("return", "normalized", "kl", "kl_uniform")
+"""Columns of `EVALUATIONS` that are averaged over the episodes of an evaluation."""
+
 AVERAGES = pa.schema(
     [
         _required("run_id", pa.string()),
@@ -125,6 +130,7 @@ def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, kind: str) -> pa
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+@cache
 def written(version: int) -> pa.Schema:
     """Columns of the evaluations in a file of a schema version."""
     return pa.schema(field for field in EVALUATIONS if field.name not in LATER_COLUMNS.get(version, ()))

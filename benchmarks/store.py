@@ -7,6 +7,7 @@ Names that begin with a dot are not read: `.*.tmp` is half written, `.*.together
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,15 +34,17 @@ from .staging import flush, whole_file
 
 _SHARED = ("run_id", "method", "task", "demos", "seed")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
-_MEANS = ("return", "normalized", "kl", "kl_uniform")
-_AVERAGED_FROM = ("step", "update", "final", *_MEANS)
 _BATCH = 4096
-"""Runs whose rows are held at a time where they are averaged."""
+"""Runs that become one piece of a table."""
+_ERRAND = 64
+"""Files that a thread reads at a time."""
 _ABANDONED_SECONDS = 3600.0
 """What is half written and has not changed for so long was left by a killed process."""
 
-Found = tuple[dict[str, Any], pa.Table]
-"""A stored run: its record and rows."""
+Found = tuple[dict[str, Any], Any]
+"""A stored run: its record and what was read of its evaluations."""
+Read = Callable[[Path], Found]
+"""From a file to a run; raises what `runfile.read` does."""
 Reduce = Callable[[Sequence[Found]], pa.Table]
 """From some runs to one table with a column `run_id`."""
 
@@ -168,14 +170,14 @@ class Store:
 
         Warns `SetAside` of files that do not count.
         """
-        return _to_pandas(self._read((), _no_rows)[0])
+        return _to_pandas(self._read(runfile.read, _no_rows)[0])
 
     def evaluations(self) -> pd.DataFrame:
         """All evaluation episodes with the columns of `EVALUATIONS`, sorted by run, step, update and episode.
 
         Warns `SetAside` of files that do not count.
         """
-        _, table = self._read(EVALUATIONS.names, _all_rows)
+        _, table = self._read(partial(runfile.read, columns=EVALUATIONS.names), _all_rows)
         return _to_pandas(table.sort_by([(name, "ascending") for name in ("run_id", "step", "update", "episode")]))
 
     def averages(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -185,12 +187,13 @@ class Store:
         episode's value is. Of many runs it takes a small part of the time and memory of `evaluations`.
         Warns `SetAside` of files that do not count.
         """
-        runs, averages = self._read(_AVERAGED_FROM, _averages)
+        runs, averages = self._read(runfile.read_averages, _all_averages)
         return _to_pandas(runs), _to_pandas(averages.sort_by([(n, "ascending") for n in ("run_id", "step", "update")]))
 
     def scan(self) -> Iterator[tuple[Path, Found | Exception]]:
         """Every file that is named like a run, with its record and all rows, or why it is not a run."""
-        return ((path, _attempt(path, EVALUATIONS.names)) for path in self._paths())
+        read = partial(runfile.read, columns=EVALUATIONS.names)
+        return ((path, _attempt(read, path)) for path in self._paths())
 
     def others(self) -> list[tuple[Path, str, bool]]:
         """What else lies among the runs, what it is, and whether it does not belong there."""
@@ -208,16 +211,14 @@ class Store:
     def _paths(self) -> list[Path]:
         return sorted(path for path in self._runs.glob("*.parquet") if not path.name.startswith("."))
 
-    def _read(self, columns: Sequence[str], reduce: Reduce) -> tuple[pa.Table, pa.Table]:
-        """Records of all runs by run id, and what `reduce` makes of these columns of their rows."""
+    def _read(self, read: Read, reduce: Reduce) -> tuple[pa.Table, pa.Table]:
+        """Records of all runs by run id, and what `reduce` makes of the rest that `read` gives."""
         runs, rows, strangers = [RUNS.empty_table()], [reduce([])], []
-        paths = self._paths()
         with ThreadPoolExecutor() as threads:
-            for start in range(0, len(paths), _BATCH):
-                batch = paths[start : start + _BATCH]
-                found = zip(batch, threads.map(partial(_attempt, columns=columns), batch), strict=True)
+            for batch in _chunks(self._paths(), _BATCH):
+                errands = threads.map(lambda paths: [_attempt(read, path) for path in paths], _chunks(batch, _ERRAND))
                 named = []
-                for path, one in found:
+                for path, one in zip(batch, itertools.chain.from_iterable(errands), strict=True):
                     if isinstance(one, Exception):
                         _set_aside(path, str(one))
                     elif one[0]["run_id"] == path.stem:
@@ -233,17 +234,17 @@ class Store:
             rows = [*others[len(rows) :], reduce(list(better.values()))]
         return pa.concat_tables(runs).sort_by("run_id"), pa.concat_tables(rows)
 
-    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], pa.Table]]) -> dict[str, Found]:
+    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], Any]]) -> dict[str, Found]:
         """Of copies under other names, those that count instead of the file that has the run's name, by run id.
 
         Equal copies are passed over; of different results of a run the completed one counts, then the latest.
         """
         chosen: dict[str, tuple[Path, Found]] = {}
-        for path, record, table in strangers:
+        for path, record, rest in strangers:
             run_id = record["run_id"]
-            rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(self._path(run_id)))
+            rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(runfile.read, self._path(run_id)))
             if isinstance(rival, Exception) or _rank(record) > _rank(rival[0]):
-                chosen[run_id] = path, (record, table)
+                chosen[run_id] = path, (record, rest)
                 loser = None if isinstance(rival, Exception) else rival_path
             else:
                 loser = None if rival[0] == record else path
@@ -252,11 +253,15 @@ class Store:
         return {run_id: found for run_id, (_, found) in chosen.items()}
 
 
-def _attempt(path: Path, columns: Sequence[str] = ()) -> Found | Exception:
+def _attempt(read: Read, path: Path) -> Found | Exception:
     try:
-        return runfile.read(path, columns)
+        return read(path)
     except (OSError, NotARunError) as error:
         return error
+
+
+def _chunks(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
 def _set_aside(path: Path, reason: str) -> None:
@@ -299,25 +304,12 @@ def _all_rows(found: Sequence[Found]) -> pa.Table:
     return pa.concat_tables([EVALUATIONS.empty_table(), *(table for _, table in found)])
 
 
-def _averages(found: Sequence[Found]) -> pa.Table:
+def _all_averages(found: Sequence[Found]) -> pa.Table:
     """One row per evaluation with the columns of `AVERAGES`."""
-    lengths = [len(table) for _, table in found]
-    if not sum(lengths):
-        return AVERAGES.empty_table()
-    table = pa.concat_tables([table for _, table in found])
-    rows = {name: table.column(name).to_numpy() for name in _AVERAGED_FROM}
-    rows["run"] = np.repeat(np.arange(len(found)), lengths)
-    keys = ("run", "step", "update", "final")
-    order = np.lexsort([rows[key] for key in reversed(keys)])
-    rows = {name: values[order] for name, values in rows.items()}
-    changed = np.any([np.diff(rows[key], prepend=rows[key][0]) != 0 for key in keys], axis=0)
-    first = np.flatnonzero(np.concatenate([[True], changed[1:]]))
-    episodes = np.diff(first, append=len(order))
-    averaged = {name: rows[name][first] for name in keys} | {"episodes": episodes}
-    averaged |= {name: np.add.reduceat(rows[name], first) / episodes for name in _MEANS}
-    ids = np.array([record["run_id"] for record, _ in found], dtype=object)
-    averaged["run_id"] = ids[averaged.pop("run")]
-    return pa.table([averaged[name] for name in AVERAGES.names], schema=AVERAGES)
+    names = [name for name in AVERAGES.names if name != "run_id"]
+    columns = {name: [value for _, averages in found for value in averages[name]] for name in names}
+    columns["run_id"] = [record["run_id"] for record, averages in found for _ in averages["step"]]
+    return pa.table([columns[name] for name in AVERAGES.names], schema=AVERAGES)
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import runfile
 from .store import Store
 
 
@@ -36,6 +37,8 @@ def verify(store: Store) -> tuple[int, list[Finding]]:
             continue
         record, rows = run
         found += [Finding(path, fault, True) for fault in _faults(record, rows)]
+        if runfile.read_averages(path)[1] != runfile.averages(rows):
+            found.append(Finding(path, "its averages, which reports use, are not those of its rows", True))
         if record["run_id"] == path.stem:
             sound[path.stem] = path, record
         else:

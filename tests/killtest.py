@@ -29,6 +29,7 @@ import torch
 from benchmarks import __main__ as cli
 from benchmarks import datasets, pool, provenance, recording, registry, runner  # noqa: F401 - forks have them
 from benchmarks.experts import load_expert
+from benchmarks.kit import replay
 from benchmarks.store import Store
 from benchmarks.verification import verify
 
@@ -167,6 +168,7 @@ def wait_for(child: int, seconds: float | None = None) -> int | None:
 def kill_test(kills: int, seed: int, folder: Path) -> str:
     """Run the test; what happened, in one line. Raises AssertionError if anything was lost."""
     torch.set_num_threads(1)
+    replay.BLOCK = 16  # small enough for checkpoints in pieces; only where commands are forks
     provenance.commit(), provenance.versions(), provenance.cpu()  # what every process reads once
     load_expert("inverted-pendulum", torch.device("cpu"))
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports what takes seconds

@@ -3,7 +3,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from benchmarks.checkpoint import Checkpoint
+from benchmarks.kit import replay as module
 from benchmarks.kit.contract import Transition
 from benchmarks.kit.replay import ABSORBING_STEPS, Batch, Experience, Replay, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
@@ -48,7 +52,6 @@ def test_state_restores_contents():
         replay.add(row(value, lanes=1))
     other.load_state_dict(replay.state_dict())
     torch.testing.assert_close(other.latest(6), replay.latest(6))
-    assert len(replay.state_dict()["rows"][0]) == 6
 
 
 def test_truncation_bootstraps_and_termination_does_not(point_problem):
@@ -132,3 +135,52 @@ def test_zero_absorbing_actions_leave_one_self_transition(point_problem):
     row = experience.replay.latest(1)
     assert row.observations.tolist() == row.next_observations.tolist() == [[[0.0, 0.0, 1.0]]]
     assert row.actions.tolist() == [[[0.0, 0.0]]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    capacity=st.integers(1, 40),
+    blocks=st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    steps=st.lists(st.lists(st.booleans(), min_size=2, max_size=2), min_size=1, max_size=120),
+    data=st.data(),
+)
+def test_a_replay_comes_back_whatever_was_added_between_checkpoints(tmp_path_factory, capacity, blocks, steps, data):
+    """Rings that wrap, lanes that fill at their own pace, blocks of another size after an update of the suite."""
+    checkpoint = Checkpoint(tmp_path_factory.mktemp("replay") / "cell.pt", ["a-run"])
+    cuts = data.draw(st.sets(st.integers(1, len(steps)), min_size=1, max_size=5))
+    memory = Replay(2, capacity, 1, 1, torch.device("cpu"))
+    with pytest.MonkeyPatch.context() as patch:
+        for number, where in enumerate(steps, 1):
+            column = torch.full((2, 1, 1), float(number))
+            memory.add(Batch(column, column, -column, column[..., 0], column[..., 0]), torch.tensor(where))
+            if number in cuts:
+                patch.setattr(module, "BLOCK", data.draw(st.sampled_from(blocks)))
+                checkpoint.save({"replay": memory.state_dict()})
+                resumed = Replay(2, capacity, 1, 1, torch.device("cpu"))
+                if data.draw(st.booleans()):  # killed and resumed
+                    checkpoint = Checkpoint(checkpoint.path, ["a-run"])
+                resumed.load_state_dict(checkpoint.load()["replay"])
+                assert torch.equal(resumed.added, memory.added)
+                for lane, size in enumerate(memory.sizes.tolist()):
+                    assert torch.equal(resumed.rows[lane, :size], memory.rows[lane, :size])
+
+
+def test_a_replay_whose_rows_have_changed_is_written_anew(point_problem, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4)
+    problem, checkpoint = point_problem(), Checkpoint(tmp_path / "cell.pt", ["a-run"])
+    experience = Experience(problem, Standardiser.identity(problem), 8)
+    for _ in range(10):
+        experience.add(problem.environments.step(torch.ones(1, 2).numpy()))
+    checkpoint.save(experience.state_dict())
+    experience.fit_standardiser()
+    checkpoint.save(experience.state_dict())
+    resumed = Experience(problem, Standardiser.identity(problem), 8)
+    resumed.load_state_dict(checkpoint.load())
+    assert torch.equal(resumed.replay.latest(10).observations, experience.replay.latest(10).observations)
+
+
+def test_a_replay_saved_before_there_were_blocks_is_still_read():
+    rows = torch.rand(2, 5, 5)
+    memory = Replay(2, 9, 1, 1, torch.device("cpu"))
+    memory.load_state_dict({"rows": rows, "added": torch.tensor([5, 4])})
+    assert torch.equal(memory.latest(4).observations[1, :, 0], rows[1, :4, 0])

@@ -1,5 +1,7 @@
 """One cell at a time, in this process: schedules, endings, divergence, timeouts, and resuming to the last bit."""
 
+import errno
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import grid, runner
-from benchmarks.checkpoint import CheckpointWarning
+from benchmarks.checkpoint import Checkpoint, CheckpointWarning
 from benchmarks.evaluation import Evaluator
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.profiles import Profile
@@ -154,6 +156,16 @@ def test_a_damaged_checkpoint_or_one_of_other_runs_is_ignored_with_a_warning(tmp
         runner.run_cell(cell, Settings(tmp_path))
     runner.run_cell(cell, Settings(tmp_path / "clean"))
     assert curves(tmp_path).equals(curves(tmp_path / "clean"))
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning_and_nothing_else(tmp_path, monkeypatch):
+    def full(checkpoint, state):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Checkpoint, "save", full)
+    with pytest.warns(CheckpointWarning, match="cannot be written to .*: No space left on device; make room there"):
+        endings = runner.run_cell(a_cell(), Settings(tmp_path, checkpoint_minutes=0))
+    assert {ending.status for ending in endings.values()} == {"completed"}
 
 
 def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):

@@ -146,23 +146,35 @@ def older(store, run_id, version):
     record = json.loads(table.schema.metadata[b"run"]) | {"schema": version}
     if version == 1:
         del record["changes"]
-    table = table.drop_columns(["kl", "kl_uniform"]).replace_schema_metadata({"run": json.dumps(record)})
+    table = table.replace_schema_metadata({"run": json.dumps(record)})
+    if version < 3:
+        table = table.drop_columns(["kl", "kl_uniform"])
     pq.write_table(table, path)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_files_of_older_versions_are_still_read(tmp_path, a_run, version):
     store, (run, evaluations) = Store(tmp_path), a_run()
     store.write(run, evaluations)
-    expected = store.evaluations()
+    expected, means = store.evaluations(), store.averages()[1]
     older(store, run["run_id"], version)
     runs, found = store.runs(), store.evaluations()
     assert runs["changes"].tolist() == ["{}" if version == 1 else run["changes"]]
     assert set(runs["schema"]) == {SCHEMA_VERSION}
-    assert found[["kl", "kl_uniform"]].isna().all(axis=None)
+    later = {"kl", "kl_uniform"} if version < 3 else set()
+    assert found[list(later)].isna().all(axis=None)
     assert list(found.columns) == list(expected.columns)
-    same = [name for name in expected.columns if not name.startswith("kl")]
-    pd.testing.assert_frame_equal(found[same], expected[same])
+    pd.testing.assert_frame_equal(found.drop(columns=later), expected.drop(columns=later))
+    pd.testing.assert_frame_equal(store.averages()[1].drop(columns=later), means.drop(columns=later))
+
+
+def test_results_that_were_committed_long_ago_are_still_read():
+    store = Store(Path(__file__).parent.parent / "results" / "quick-reference")
+    versions = {json.loads(pq.read_schema(path).metadata[b"run"])["schema"] for path in store._paths()}
+    assert versions == {1}
+    runs, averages = store.averages()
+    assert len(runs) == 48
+    assert set(averages["run_id"]) == set(runs["run_id"])
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

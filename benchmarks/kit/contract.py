@@ -77,11 +77,19 @@ class Environments(Protocol):
         ...
 
 
+SETTLED = "settled"
+"""Key under which a state may hold a dictionary of tensors that never change under their names (see `Stateful`)."""
+
+
 class Stateful(Protocol):
     """Whatever can be saved and restored exactly: modules, optimisers, replay, streams, densities."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, strings and containers of them."""
+        """Tensors, numbers, strings and containers of them.
+
+        A checkpoint writes what lies under the key `SETTLED` only once, so a part that grows should put there what will
+        not change any more: a dictionary of tensors, in which another content always has another name.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .contract import Problem, Transition
+from .contract import SETTLED, Problem, Transition
 from .standardiser import Standardiser
 from .streams import Streams
 
 ABSORBING_STEPS = 10
 """Absorbing self-transitions stored after a terminal state (ValueDICE's code)."""
+BLOCK = 16_384
+"""Transitions of a lane that a checkpoint writes once and for all."""
 
 
 class Batch(NamedTuple):
@@ -48,6 +50,8 @@ class Replay:
         self.capacity = capacity
         self.rows = torch.zeros(lanes, capacity, sum(self.columns), device=device)
         self.added = torch.zeros(lanes, dtype=torch.int64, device=device)
+        self.edition = 0
+        """To be raised by whoever changes transitions that are held already."""
         self._first = torch.arange(lanes, device=device) * capacity
 
     @property
@@ -80,13 +84,39 @@ class Replay:
         return Batch(observations, actions, following, rewards[..., 0], masks[..., 0])
 
     def state_dict(self) -> dict[str, Any]:
-        """The rows written so far and the counters."""
-        return {"rows": self.rows[:, : int(self.sizes.max())].clone(), "added": self.added.clone()}
+        """The counters; of every lane the rows since its last full block, and before them the full blocks, settled."""
+        settled, rest = {}, []
+        for lane, added in enumerate(self.added.tolist()):
+            for start in range(max(0, added - self.capacity) // BLOCK * BLOCK, added - BLOCK + 1, BLOCK):
+                stop = start + BLOCK
+                settled[f"{self.edition}-{lane}-{start}-{stop}"] = self._rows(lane, start, stop)
+            rest.append(self._rows(lane, added // BLOCK * BLOCK, added).clone())
+        return {"added": self.added.clone(), "edition": self.edition, "rest": rest, SETTLED: settled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
-        self.rows[:, : state["rows"].shape[1]] = state["rows"].to(self.rows.device)
         self.added.copy_(state["added"])
+        if "rows" in state:  # as it was before there were blocks
+            self.rows[:, : state["rows"].shape[1]] = state["rows"].to(self.rows.device)
+            return
+        self.edition = state["edition"]
+        for name, rows in state[SETTLED].items():
+            _, lane, start, _ = map(int, name.split("-"))
+            self._restore(lane, start, rows)
+        for lane, rows in enumerate(state["rest"]):
+            self._restore(lane, int(self.added[lane]) - len(rows), rows)
+
+    def _rows(self, lane: int, start: int, stop: int) -> Tensor:
+        """Rows of a lane by the order of their arrival; a view where they lie side by side."""
+        if start // self.capacity == (stop - 1) // self.capacity:
+            return self.rows[lane, start % self.capacity :][: stop - start]
+        return self.rows[lane, torch.arange(start, stop, device=self.rows.device) % self.capacity]
+
+    def _restore(self, lane: int, start: int, rows: Tensor) -> None:
+        """Put rows of a lane that arrived from `start` on in their places, if they are still held."""
+        held = max(start, int(self.added[lane]) - self.capacity)
+        where = torch.arange(held, start + len(rows), device=self.rows.device) % self.capacity
+        self.rows[lane, where] = rows[held - start :].to(self.rows.device)
 
 
 def demonstration_replay(problem: Problem, standardise: Standardiser) -> Replay:
@@ -208,6 +238,7 @@ class Experience:
         standardise.fit(observations)
         observations.copy_(standardise(observations))
         following.copy_(standardise(following))
+        self.replay.edition += 1
 
     def sample(self) -> Batch:
         """A batch (L, B): demonstrated transitions first, then the agent's own."""

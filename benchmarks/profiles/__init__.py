@@ -18,13 +18,17 @@ from benchmarks.registry import near_miss
 
 FOLDER = Path(__file__).parent
 """Where the suite's own profiles lie."""
+MOST = 10**12
+"""No number in a profile is larger: all of them fit wherever they go."""
+MOST_NUMBERS = 100_000
+"""Most seeds of a profile: whoever wants more has mistyped a range."""
 
 
 def numbers(text: Any) -> Any:
     """Whole numbers written as "0-4,7", as one number or as a list; anything else is returned for others to refuse.
 
     Raises:
-        ValueError: text is no such list, or a range runs backwards.
+        ValueError: text is no such list, a range runs backwards, or the numbers are too many.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         return (text,)
@@ -32,9 +36,11 @@ def numbers(text: Any) -> Any:
         return text
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*([0-9]{1,18})\s*(?:-\s*([0-9]{1,18})\s*)?", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise ValueError('expected numbers such as "0-4,7"')
+        if len(found) + int(match[2] or match[1]) - int(match[1]) >= MOST_NUMBERS:
+            raise ValueError(f"expected at most {MOST_NUMBERS:,} numbers")
         found += range(int(match[1]), int(match[2] or match[1]) + 1)
     return tuple(dict.fromkeys(found))
 
@@ -47,9 +53,9 @@ def _split(text: Any) -> Any:
 def _steps(steps: Any) -> Any:
     """One number of environment steps, or a table of them by task."""
     values = steps.values() if isinstance(steps, dict) else [steps]
-    if steps is None or all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in values):
+    if steps is None or all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST for n in values):
         return steps
-    raise ValueError("expected a positive number of environment steps, or a table of them by task")
+    raise ValueError(f"expected a positive number of environment steps up to {MOST:,}, or a table of them by task")
 
 
 def _flat(table: Any) -> Any:
@@ -63,8 +69,10 @@ def _flat(table: Any) -> Any:
     return flat
 
 
-Numbers = Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], BeforeValidator(numbers), Field(min_length=1)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Numbers = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MOST, strict=True)], ...], BeforeValidator(numbers), Field(min_length=1)
+]
+Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), Field(min_length=1)]
 Changes = Annotated[dict[str, Any], BeforeValidator(_flat)]
 Sweep = Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], BeforeValidator(_flat)]
@@ -125,7 +133,7 @@ class Profile(BaseModel):
                 raise UserError(f"--set {change}: it must be METHOD.FIELD=VALUE, such as bc.fit.steps=1000")
             try:
                 value = tomllib.loads(f"value = {text}")["value"]
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 value = text.strip()
             overrides.setdefault(method, {})[field] = value
         return self.changed(overrides=overrides or None)
@@ -150,7 +158,7 @@ def load(name_or_path: str) -> Profile:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"profile {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, a number of too many digits, too deep a list
         raise UserError(f"profile {path} is no TOML: {error}") from None
     if "name" in content:
         raise UserError(f"profile {path}: name is not allowed; a profile is named after its file")
@@ -170,4 +178,4 @@ def _validated(content: Mapping[str, Any], where: Any) -> Profile:
     if fault["type"] == "missing":
         raise UserError(f"{where(field)} is missing")
     message = fault["msg"].removeprefix("Value error, ").replace("tuple", "list")
-    raise UserError(f"{where(field)}: {message[0].lower()}{message[1:]} (given: {fault['input']!r})")
+    raise UserError(f"{where(field)}: {message[0].lower()}{message[1:]} (given: {fault['input']!r:.80})")

@@ -172,8 +172,7 @@ def _scored(results: Results, demos: int) -> list[Entry]:
 
 def _curve(results: Results, entry: Entry, task: str, demos: int) -> tuple[np.ndarray, np.ndarray]:
     """Steps (T,) and mean returns (seeds, T) at the evaluations that every run that counts has."""
-    cell = results.cell(entry.name, task, demos)
-    rows = results.evaluations[results.evaluations["run_id"].isin(cell.loc[cell["counted"], "run_id"])]
+    rows = results.curves(entry.name, task, demos)
     if rows["step"].max() == 0:  # an offline method: what happened at earlier updates has no place on this axis
         rows = rows[rows["final"]]
     means = rows.pivot_table(index="run_id", columns="step", values="return", aggfunc="mean").dropna(axis=1)

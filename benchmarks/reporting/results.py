@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,8 @@ class Results:
     `runs` has the columns of the store and also `entry`, `entry_label`, `counted` (completed, with a finite final
     score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none),
     `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where it is not defined)
-    and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation, and `entry`.
+    and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation, and `run`, the
+    place of its run in `runs`; it is sorted by that.
     """
 
     runs: pd.DataFrame
@@ -72,16 +74,17 @@ class Results:
         stale = runs.duplicated(_RUN_KEY, keep="last")
         superseded = tuple(sorted(runs["run_id"][stale]))
         runs = runs[~stale].reset_index(drop=True)
-        evaluations = evaluations.merge(runs[["run_id", "entry"]], on="run_id")
+        places = pd.Series(runs.index, index=runs["run_id"], name="run")
+        evaluations = evaluations.join(places, on="run_id", how="inner").sort_values("run", kind="stable")
         return cls(runs, evaluations, superseded, varying)
 
-    @property
+    @cached_property
     def tasks(self) -> list[str]:
         """Tasks in the order of the task table, those it does not know behind, by name."""
         known = list(TASKS)
         return sorted(self.runs["task"].unique(), key=lambda t: (known.index(t) if t in known else len(known), t))
 
-    @property
+    @cached_property
     def demonstration_numbers(self) -> list[int]:
         """Numbers of demonstrations that have a table of their own; [0] if no stored run uses any."""
         return sorted(int(n) for n in self.runs["demos"].unique() if n > 0) or [0]
@@ -95,10 +98,24 @@ class Results:
         rows = self.at(demos)[["entry", "method", "entry_label", "privileged"]].drop_duplicates("entry")
         return sorted((Entry(*row) for row in rows.itertuples(index=False)), key=lambda entry: entry.order)
 
+    @cached_property
+    def _cells(self) -> Mapping[Any, Any]:
+        """Places of the runs of every entry, task and number of demonstrations."""
+        return self.runs.groupby(["entry", "task", "demos"]).indices
+
     def cell(self, entry: str, task: str, demos: int) -> pd.DataFrame:
         """Runs of one entry on one task, one per seed, also those that failed."""
-        rows = self.at(demos)
-        return rows[(rows["entry"] == entry) & (rows["task"] == task)]
+        nothing = np.array([], dtype=int)
+        places = [self._cells.get((entry, task, number), nothing) for number in sorted({0, demos})]
+        return self.runs.iloc[np.concatenate(places)]
+
+    def curves(self, entry: str, task: str, demos: int) -> pd.DataFrame:
+        """Evaluations of the runs of a cell that count."""
+        cell = self.cell(entry, task, demos)
+        counted = cell.index[cell["counted"]].to_numpy()
+        runs = self.evaluations["run"].to_numpy()
+        spans = zip(np.searchsorted(runs, counted), np.searchsorted(runs, counted, "right"), strict=True)
+        return self.evaluations.iloc[[place for span in spans for place in range(*span)]]
 
     def scores(self, entry: str, task: str, demos: int, column: str = "score") -> np.ndarray:
         """Final scores of the seeds that count, (seeds,) float64."""
@@ -111,7 +128,12 @@ class Results:
 
     def environment(self, task: str) -> str:
         """Gymnasium id of a task."""
-        return str(self.runs.loc[self.runs["task"] == task, "env_id"].iloc[0])
+        return self._environments[task]
+
+    @cached_property
+    def _environments(self) -> dict[str, str]:
+        first = self.runs.drop_duplicates("task")
+        return dict(zip(first["task"], first["env_id"], strict=True))
 
     def title(self, task: str) -> str:
         """The task's heading: its environment without the version, or its own name where that would be ambiguous."""
@@ -154,11 +176,11 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
-    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).astype("str").to_dict("records")
-    return [
-        {**settings(config), **{str(name): value for name, value in rest.items()}}
-        for config, rest in zip(runs["config"], shared, strict=True)
-    ]
+    """What sets runs apart, as text by name; runs that agree in all of it share one dictionary."""
+    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).astype("str")
+    rows = list(zip(runs["config"], *(shared[name] for name in _IDENTITY), strict=True))
+    known = {row: {**settings(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
+    return [known[row] for row in rows]
 
 
 def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
@@ -167,8 +189,9 @@ def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
     for cell in runs.groupby(["method", "task", "demos"]).indices.values():
         names = varying[runs["method"].iloc[cell[0]]]
-        for name in dict.fromkeys(name for row in cell for name in identities[row]):
-            if name not in names and len({identities[row].get(name) for row in cell}) > 1:
+        found = list({id(identities[row]): identities[row] for row in cell}.values())
+        for name in dict.fromkeys(name for identity in found for name in identity):
+            if name not in names and len({identity.get(name) for identity in found}) > 1:
                 names.append(name)
     suffix = pd.Series(
         [

@@ -1,0 +1,136 @@
+"""How the store fares with very many runs: python tests/scaletest.py --runs 100000.
+
+Makes a results folder with so many runs, of several methods, tasks, numbers of demonstrations and seeds, each with ten
+evaluations of ten episodes; the files are those that the store writes. Then `ndi-bench report` is run on it as a user
+does, in a process of its own, and its time and peak memory are printed; beside them what it takes to store one run.
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks import runfile, schema
+from benchmarks.store import Store
+from benchmarks.tasks import TASKS
+
+METHODS = ("bc", "gail", "valuedice", "red", "sqil", "iq-learn", "ndi-made", "ndi-ebm")
+DEMOS = (1, 5, 10)
+CELLS = list(itertools.product(METHODS, TASKS.values(), DEMOS))
+EVALUATIONS = EPISODES = 10
+STEPS = 1000 * EVALUATIONS
+
+
+def record(number: int) -> dict:
+    """What is stored of one of many runs; one in a hundred has failed."""
+    method, task, demos = CELLS[number % len(CELLS)]
+    seed, failed = number // len(CELLS), number % 100 == 99
+    return {
+        "run_id": f"{task.name}-{method}-d{demos}-s{seed}-{number:08x}",
+        "method": method,
+        "label": method.upper(),
+        "privileged": False,
+        "task": task.name,
+        "env_id": task.env_id,
+        "dataset_id": f"ndi/{task.name}/expert-v0",
+        "demos": demos,
+        "subsample": 20,
+        "seed": seed,
+        "profile": "scale",
+        "config": '{"hidden":[256,256],"sac":{"batch_size":128,"learning_rate":0.0003}}',
+        "config_hash": "0123456789ab",
+        "changes": "{}",
+        "episode_ids": list(range(demos)),
+        "dataset_hash": "0123456789abcdef",
+        "commit": "0" * 40,
+        "dirty": False,
+        "versions": '{"gymnasium": "1.4.0", "mujoco": "4.0.0", "numpy": "2.4.6", "python": "3.11.7"}',
+        "device": "cpu",
+        "cpu": "a processor",
+        "lanes": 5,
+        "budget": STEPS,
+        "status": "failed" if failed else "completed",
+        "error": "RuntimeError: made up" if failed else None,
+        "steps": STEPS,
+        "updates": STEPS,
+        "train_seconds": 100.0,
+        "eval_seconds": 10.0,
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+
+
+def rows(run: dict) -> pa.Table:
+    """Ten evaluations of ten episodes; none of the last if the run has failed."""
+    evaluation, episode = (index.ravel() for index in np.indices((EVALUATIONS, EPISODES)))
+    returns = np.random.default_rng(run["seed"]).normal(1000.0, 100.0, len(episode))
+    columns = {name: [run[name]] * len(episode) for name in ("run_id", "method", "task", "demos", "seed")} | {
+        "step": 1000 * (evaluation + 1),
+        "update": 1000 * (evaluation + 1),
+        "episode": episode,
+        "eval_seed": episode,
+        "return": returns,
+        "length": np.full(len(episode), 1000),
+        "normalized": returns / 3000,
+        "kl": returns / 100,
+        "kl_uniform": np.full(len(episode), 30.0),
+        "final": evaluation == EVALUATIONS - 1,
+    }
+    table = pa.table([columns[name] for name in schema.EVALUATIONS.names], schema=schema.EVALUATIONS)
+    return table if run["status"] == "completed" else table[:-EPISODES]
+
+
+def fill(folder: Path, runs: int) -> None:
+    """Files of so many runs, as `Store.write` makes them, but not flushed one by one."""
+    (folder / "runs").mkdir(parents=True)
+    for run in map(record, range(runs)):
+        with open(folder / "runs" / f"{run['run_id']}.parquet", "wb") as file:
+            runfile.write(file, run | {"schema": schema.SCHEMA_VERSION}, rows(run))
+
+
+def report(folder: Path) -> tuple[float, float, float]:
+    """Run `ndi-bench report`: seconds, seconds of processor time, and peak memory in GiB."""
+    begin = time.monotonic()
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+    command = [sys.executable, "-m", "benchmarks", "report", str(folder)]
+    actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+    _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ, file_actions=actions), 0)
+    assert status == 0, (folder / "log").read_text()
+    memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, memory / 2**30
+
+
+def write_times(folder: Path, runs: int) -> list[float]:
+    """Seconds that `Store.write` takes, run by run."""
+    store, seconds = Store(folder), []
+    for run in map(record, range(runs)):
+        evaluations = rows(run).to_pylist()
+        begin = time.perf_counter()
+        store.write(run, evaluations)
+        seconds.append(time.perf_counter() - begin)
+    return seconds
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--writes", type=int, default=500)
+    parser.add_argument("--keep", type=Path, help="Folder to keep; what is there already is not made again.")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary) / "many"
+        if not folder.exists():
+            fill(folder, options.runs)
+        seconds, work, memory = report(folder)
+        print(f"report on {options.runs:,} runs: {seconds:.1f} s ({work:.1f} s of processor time), {memory:.2f} GiB")
+        times = sorted(write_times(Path(temporary) / "one", options.writes))
+        median, late = statistics.median(times), times[int(len(times) * 0.99)]
+        print(f"storing one run: median {1000 * median:.1f} ms, 99th percentile {1000 * late:.1f} ms")
