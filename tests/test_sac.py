@@ -151,6 +151,7 @@ def test_the_policy_handed_over_is_the_running_average_of_the_actor(point_proble
     for average, value in zip(sac.deployed.parameters(), expected, strict=True):
         torch.testing.assert_close(average, value)
         assert not average.requires_grad
+    assert not any(weight.requires_grad for weight in sac.target.parameters())  # no graph that grows with every update
 
 
 def test_averaging_changes_what_is_handed_over_and_nothing_that_is_learnt(point_problem):
