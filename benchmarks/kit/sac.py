@@ -50,10 +50,10 @@ class SACConfig:
     """Updates per environment step after the warm-up."""
     demonstration_fraction: float = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
-    averaging: float = 0.005
-    """Rate per actor update of the running average of the actor's weights that is handed over as the policy; 0 hands
-    over the actor itself. It acts and learns as without: a single step that upsets the actor is not taken for its
-    skill."""
+    averaging: float = 0.999
+    """Rate of the running average of the actor's weights, by its updates, that is handed over as the policy (as
+    `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
+    moment, such as how to begin an episode, of which a replay holds few, does not decide an evaluation."""
     precision: str = "float32"
     """Precision of the matrix products: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that have it)."""
     compile: bool = False
@@ -100,6 +100,7 @@ class SAC:
         self.deployed = copy.deepcopy(self.policy).requires_grad_(False) if config.averaging else self.policy
         """The policy to hand over for evaluation."""
         self.deployed.standardise = standardise  # not a copy: it may be fitted later
+        self._actor_updates = torch.zeros((), device=problem.device)  # on the device, where a graph can count it
         on_cuda = problem.device.type == "cuda"
         adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True, capturable=on_cuda)
         self.actor_optimiser = adam(self.policy.parameters())
@@ -164,7 +165,10 @@ class SAC:
         loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
         self.actor_optimiser.step()
         if self.config.averaging:
-            torch._foreach_lerp_(self._deployed, self._actor, self.config.averaging)
+            self._actor_updates += 1
+            rate = (9 / (self._actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
+            for average, weight in zip(self._deployed, self._actor, strict=True):
+                average.lerp_(weight, rate)
         if self.target_entropy is not None:
             self.log_temperature.grad = self.temperature * (entropy.detach() - self.target_entropy)
             self.temperature_optimiser.step()
@@ -230,7 +234,8 @@ class SAC:
     def state_dict(self) -> dict[str, Any]:
         """Weights, targets, optimisers, temperature, streams and the update counter."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        return state | {"log_temperature": self.log_temperature.detach().clone(), "updates": self.updates}
+        own = {"log_temperature": self.log_temperature.detach(), "actor_updates": self._actor_updates}
+        return state | {name: tensor.clone() for name, tensor in own.items()} | {"updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
@@ -238,4 +243,5 @@ class SAC:
             part.load_state_dict(state[name])
         with torch.no_grad():
             self.log_temperature.copy_(state["log_temperature"])
+            self._actor_updates.copy_(state["actor_updates"])
         self.updates = state["updates"]
