@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from baselines import bc, gail, iqlearn, red, references, sqil, valuedice
+from baselines import bc, gail, iqlearn, pwil, red, references, sqil, valuedice
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.sac import SACConfig
 from ndi import ndi
@@ -26,6 +26,7 @@ SMALL = {
     "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),
     "sqil": (sqil.METHOD, sqil.SQILConfig(sac=dataclasses.replace(SAC, demonstration_fraction=0.5))),
     "iq-learn": (iqlearn.METHOD, iqlearn.IQLearnConfig((32, 32), 1e-3, 1e-3, batch_size=32)),
+    "pwil": (pwil.METHOD, pwil.PWILConfig(horizon=20, sac=SAC)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
 }  # fmt: skip
