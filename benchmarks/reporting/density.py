@@ -32,6 +32,7 @@ _MARKED = {
     "motionless": ("X", "motionless"),
     "random": ("P", "random"),
 }
+_MARKER: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.7}
 _STATISTICS = ("mean", "median")
 _CAPTIONS = {
     "score-against-return": "Score per step, less that of the demonstrations, against the true return. A reward that "
@@ -267,8 +268,8 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
         cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
     )
     for behaviour, (marker, label) in _MARKED.items():
-        rows, look = found.of(reward, behaviour), {"color": "#D55E00", "ms": 6, "mec": "white", "mew": 0.8, "ls": ""}
-        panel.plot(rows["return"], height(rows), marker, label=label, **look)
+        rows = found.of(reward, behaviour)
+        panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
     panel.axhline(0, color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
     value, low, high = found.correlation(reward, statistic)
     panel.set_title(f"{found.label(reward)}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
@@ -306,8 +307,7 @@ def _curve(panel: Axes, rows: pd.DataFrame, column: str, label: str, look: style
     middle, low, high = (part.to_numpy() for part in (by_level.mean(), by_level.min(), by_level.max()))
     floor, reach = middle.min(), max(np.ptp(middle), 1e-12)
     levels = by_level.mean().index.to_numpy()
-    marker = {"marker": look.marker, "ms": 6, "mec": "white", "mew": 0.6}
-    panel.plot(levels, (middle - floor) / reach, label=label, **marker, **look.line)
+    panel.plot(levels, (middle - floor) / reach, marker=look.marker, label=label, **_MARKER, **look.line)
     panel.fill_between(levels, (low - floor) / reach, (high - floor) / reach, color=look.color, alpha=0.15, linewidth=0)
 
 
