@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.contract import Method, Problem, Progress, Reward, Score
 from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, orthogonal
-from benchmarks.kit.replay import Batch, Experience, Replay
+from benchmarks.kit.replay import Experience, Replay, demonstration_replay
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 
@@ -73,15 +73,16 @@ class REDReward(nn.Module):
         self.predictor = MLP(predictor_streams, (inputs, *config.predictor_hidden, config.outputs), _leaky_relu)
         self.register_buffer("sigma", torch.ones(problem.lanes, 1, device=problem.device))
 
-    def error(self, batch: Batch) -> Tensor:
-        """Mean squared difference (L, B) between predictor and target at standardised transitions (L, B)."""
-        x = torch.cat([batch.observations, batch.actions], dim=-1)
+    def error(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Mean squared error (L, B) of the predictor at standardised states (L, B, d) and actions (L, B, A)."""
+        x = torch.cat([states, actions], dim=-1)
         return (self.predictor(x) - self.target(x)).square().mean(-1)
 
     def fit(self, problem: Problem, demonstrations: Replay) -> None:
         """Fit the predictor, then sigma by the median error of what was held out (of all, if nothing was)."""
         config, purpose = self.config, "distillation"
-        for _ in fit(problem, self.predictor, lambda batch, _: self.error(batch), demonstrations, config.fit, purpose):
+        error = lambda batch, _: self.error(batch.observations, batch.actions)  # noqa: E731
+        for _ in fit(problem, self.predictor, error, demonstrations, config.fit, purpose):
             pass
         self.sigma = -math.log(config.typical_reward) / self._median_error(problem, demonstrations, purpose)
 
@@ -93,12 +94,14 @@ class REDReward(nn.Module):
         chosen = rows < sizes[:, None]
         if self.config.fit.held_out:
             chosen = held_out_rows(sizes, self.config.fit.held_out, problem.streams(f"{purpose} split"))
-        return self.error(demonstrations.take(rows)).masked_fill(~chosen, torch.nan).nanmedian(1, keepdim=True).values
+        everything = demonstrations.take(rows)
+        errors = self.error(everything.observations, everything.actions)
+        return errors.masked_fill(~chosen, torch.nan).nanmedian(1, keepdim=True).values
 
     @torch.no_grad()
-    def forward(self, batch: Batch) -> Tensor:
-        """Rewards (L, B) in (0, 1] of standardised transitions (L, B)."""
-        return torch.exp(-self.sigma * self.error(batch))
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Rewards (L, B) in (0, 1] of standardised states (L, B, d) and actions (L, B, A)."""
+        return torch.exp(-self.sigma * self.error(states, actions))
 
 
 def _leaky_relu(x: Tensor) -> Tensor:
@@ -124,7 +127,7 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
     ):
         for _ in range(updates):
             batch = experience.sample()
-            info = learner.update(batch._replace(rewards=reward(batch)))
+            info = learner.update(batch._replace(rewards=reward(batch.observations, batch.actions)))
         yield Progress(learner.updates, learner.deployed, info)
 
 
@@ -137,6 +140,14 @@ def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitCon
     learner.deployed.load_state_dict(policy.state_dict())
 
 
+def learned_reward(problem: Problem, config: REDConfig) -> Score:
+    """Fit the reward to the demonstrations; it as a function of raw observations (see `Reward`)."""
+    standardise = Standardiser.from_demonstrations(problem)
+    reward = REDReward(problem, config)
+    reward.fit(problem, demonstration_replay(problem, standardise))
+    return lambda observations, actions: reward(standardise(observations), actions)
+
+
 METHOD = Method(
     name="red",
     label="RED",
@@ -145,4 +156,13 @@ METHOD = Method(
     train=train,
     config=REDConfig(),
     cost=lambda config: 1.1 * config.sac.cost,
+)
+
+REWARD = Reward(
+    name="red",
+    label="RED",
+    summary="How well a predictor repeats a random network, exp(-sigma error)",
+    source="Wang et al., arXiv 1905.06750; RuohanW/RED",
+    fit=learned_reward,
+    config=REDConfig(),
 )

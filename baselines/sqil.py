@@ -26,11 +26,11 @@ class SQILConfig:
     """Settings of SQIL."""
 
     expert_reward: float = 1.0
-    """Reward of a demonstrated transition."""
+    """Reward of a demonstrated transition (paper, acme)."""
     agent_reward: float = 0.0
-    """Reward of the agent's own transition."""
+    """Reward of the agent's own transition (paper, acme)."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.5))
-    """The shared learner; half of every batch are demonstrated transitions."""
+    """The shared learner; half of every batch are demonstrated transitions (paper, acme)."""
 
 
 def rewards(batch: Batch, demonstrated: int, config: SQILConfig) -> Tensor:

@@ -33,7 +33,7 @@ from benchmarks.kit.standardiser import Standardiser
 
 @dataclass(frozen=True)
 class ValueDICEConfig:
-    """Settings of ValueDICE, all from the authors' code."""
+    """Settings of ValueDICE, all from the authors' code unless a field says otherwise."""
 
     hidden: tuple[int, ...] = (256, 256)
     """Hidden ReLU units of nu and actor."""
@@ -46,7 +46,8 @@ class ValueDICEConfig:
     replay_weight: float = 0.1
     """al, weight of the replay in the mixture; 0 is the offline objective."""
     gradient_penalty: float = 10.0
-    """Weight of (|grad nu| - 1)^2 at interpolates of demonstrations and replay, offline of two demonstrations."""
+    """Weight of (|grad nu| - 1)^2 at interpolates of demonstrations and replay; offline of two demonstrations, where
+    acme drops the penalty."""
     orthogonal: float = 1e-4
     """Weight of the orthogonality penalty on the actor's layers."""
     batch_size: int = 256
@@ -60,7 +61,7 @@ class ValueDICEConfig:
     exploration_noise: float = 0.1
     """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
     offline_updates: int = 100_000
-    """Updates of the offline method, which has no environment steps to count by."""
+    """Updates of the offline method, which has no environment steps to count by; no source says how many."""
 
 
 def objective(delta_expert: Tensor, delta_replay: Tensor, initial: Tensor, config: ValueDICEConfig) -> Tensor:

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
-from baselines import bc, gail, iqlearn, red, references, sqil, valuedice
+from baselines import bc, gail, iqlearn, pwil, red, references, sqil, valuedice
+from benchmarks.kit.contract import Problem, Transition
+from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.sac import SACConfig
 from ndi import ndi
@@ -26,6 +29,7 @@ SMALL = {
     "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),
     "sqil": (sqil.METHOD, sqil.SQILConfig(sac=dataclasses.replace(SAC, demonstration_fraction=0.5))),
     "iq-learn": (iqlearn.METHOD, iqlearn.IQLearnConfig((32, 32), 1e-3, 1e-3, batch_size=32)),
+    "pwil": (pwil.METHOD, pwil.PWILConfig(horizon=20, sac=SAC)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
 }  # fmt: skip
@@ -49,6 +53,66 @@ def test_every_method_walks_to_the_origin(name, point_problem, point_return):
     assert point_return(progress.policy).item() > -1.5
     assert all(torch.isfinite(value).all() for value in progress.info.values())
     assert problem.environments.steps == (budget if SMALL[name][0].online else 0)
+
+
+class WalkEnvironments:
+    """Two states, standing (0) and walking (1), and a fall: actions below -0.5 end the episode, above 0.25 walk.
+
+    Anything between stands still; 20 steps. The state is seen with noise of 0.01.
+    """
+
+    def __init__(self, seeds, budget):
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
+        self.budget, self.steps, self.clock = budget, 0, np.zeros(len(seeds), dtype=int)
+        self.observations = self._seen(np.zeros(len(seeds)))
+
+    def _seen(self, states):
+        noise = [generator.normal(0, 0.01) for generator in self.generators]
+        return (states + noise).astype(np.float32)[:, None]
+
+    def step(self, actions):
+        before, terminated = self.observations, actions[:, 0] < -0.5
+        walking = actions[:, 0] > 0.25
+        following = self._seen(walking)
+        self.steps, self.clock = self.steps + 1, self.clock + 1
+        truncated = ~terminated & (self.clock == 20)
+        ended = terminated | truncated
+        self.clock[ended] = 0
+        self.observations = self._seen(np.where(ended, 0, walking))
+        nothing = np.full(len(actions), np.nan, dtype=np.float32)
+        return Transition(before, actions.astype(np.float32), following, terminated, truncated, nothing)
+
+
+def walking_problem(budget):
+    """The expert walks: a = 0.6 with noise of 0.05, five episodes."""
+    generator = np.random.default_rng(0)
+    states = np.arange(100)[:, None] % 20 > 0
+    noisy = lambda array, scale: (array + generator.normal(0, scale, (100, 1))).astype(np.float32)  # noqa: E731
+    demonstrations = Demonstrations(
+        noisy(states, 0.01), noisy(0.6, 0.05), noisy(1, 0.01), np.zeros(100, dtype=bool), np.arange(100) // 20,
+        tuple(range(5)), np.zeros(5),
+    )  # fmt: skip
+    return Problem("walk", (0,), 1, 1, (demonstrations,), WalkEnvironments((0,), budget), budget, torch.device("cpu"))
+
+
+def action_in_both_states(method, config):
+    *_, last = method.train(walking_problem(1500), config)
+    return last.policy.act(torch.tensor([[[0.0], [1.0]]]))[0, :, 0]
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("name", [name for name in SMALL if SMALL[name][0].online and name != "sac"])
+def test_no_method_falls_to_be_done_or_stands_to_be_safe(name):
+    """Rewards that are never positive must not make death attractive, nor positive ones any survival."""
+    assert (action_in_both_states(*SMALL[name]) > 0.25).all()
+
+
+@pytest.mark.learning
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_absorbing_states_take_the_reward_of_a_fall_away(absorbing):
+    """GAIL's reward log D <= 0 makes falls pay where they are worth 0, and not where what follows them is learnt."""
+    actions = action_in_both_states(gail.GAIL, dataclasses.replace(GAIL, reward="negative", absorbing=absorbing))
+    assert ((actions > 0.25) if absorbing else (actions < -0.5)).all()
 
 
 @pytest.mark.parametrize("name", SMALL)

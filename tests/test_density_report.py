@@ -101,6 +101,16 @@ def test_rows_come_back_as_they_were_written_and_are_reported(tmp_path):
     assert first == {path.name: path.read_bytes() for path in tmp_path.iterdir()}  # same rows, same bytes
 
 
+def test_bounded_scores_are_shown_on_their_own_scale():
+    """RED's lie in (0, 1]: two digits, and no logarithm."""
+    found = report.Diagnostics(*found_in({"red": lambda value, level, seed: value / 1000}))
+    assert report.table(found).sections[0][0].cells[0].text.startswith("1.00 ±")
+    panel = report.return_figure(found).axes[0]
+    assert panel.get_yscale() == "linear"
+    low, high = panel.get_ylim()
+    assert low < 0.01 - 1 < 0 < high  # random and the demonstrations, both inside
+
+
 def test_the_table_shows_means_over_episodes_and_seeds():
     shown = report.table(report.Diagnostics(*found_in({"made": lambda value, level, seed: value + 100 * seed})))
     cells = dict(zip(shown.header[1:], shown.sections[0][0].cells, strict=True))
@@ -119,7 +129,8 @@ def test_figures_show_the_rows():
     cloned = found.of("made", "bc")
     np.testing.assert_allclose(points[:, 0], cloned["return"])
     np.testing.assert_allclose(points[:, 1], cloned["mean"] - 1000.0**2, atol=0.1)
-    assert panel.get_title() == "MADE: 1.00 [1.00, 1.00]"
+    assert panel.get_title() == "MADE\nrank corr. 1.00 [1.00, 1.00]"
+    assert panel.get_yscale() == "symlog"
     figure = report.behaviours_figure(found)
     FigureCanvasAgg(figure).draw()
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}

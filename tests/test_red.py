@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,8 +29,8 @@ def fitted(point_problem):
 def test_reward_is_high_on_demonstrations_and_low_on_random_actions(fitted):
     _, demonstrations, reward = fitted
     batch = demonstrations.take(torch.arange(100).expand(2, -1))
-    on_demonstrations = reward(batch)
-    on_random = reward(batch._replace(actions=torch.rand_like(batch.actions) * 2 - 1))
+    on_demonstrations = reward(batch.observations, batch.actions)
+    on_random = reward(batch.observations, torch.rand_like(batch.actions) * 2 - 1)
     assert on_demonstrations.shape == (2, 100)
     assert (on_demonstrations.mean(1) > 0.7).all()
     assert (on_random.mean(1) < 0.2).all()
@@ -38,7 +39,7 @@ def test_reward_is_high_on_demonstrations_and_low_on_random_actions(fitted):
 def test_sigma_gives_the_median_held_out_row_its_typical_reward(fitted):
     problem, demonstrations, reward = fitted
     held_out = held_out_rows(demonstrations.sizes, CONFIG.fit.held_out, problem.streams("distillation split"))
-    rewards = reward(demonstrations.take(torch.arange(100).expand(2, -1)))
+    rewards = reward(*demonstrations.take(torch.arange(100).expand(2, -1))[:2])
     for lane in range(2):
         typical = rewards[lane][held_out[lane]].sort().values
         # nanmedian takes the lower middle error of an even number, which is the upper middle reward
@@ -50,8 +51,19 @@ def test_without_held_out_rows_sigma_comes_from_all(point_problem):
     demonstrations = demonstration_replay(problem, Standardiser.from_demonstrations(problem))
     reward = red.REDReward(problem, dataclasses.replace(CONFIG, fit=FitConfig(50, 32, held_out=0.0)))
     reward.fit(problem, demonstrations)
-    rewards = reward(demonstrations.take(torch.arange(100)[None]))
+    rewards = reward(*demonstrations.take(torch.arange(100)[None])[:2])
     assert (rewards >= CONFIG.typical_reward - 1e-4).float().mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_diagnosed_reward_is_that_of_the_method(fitted):
+    """`ndi-bench density` asks for raw observations, and sees what the learner would be given."""
+    problem, demonstrations, reward = fitted
+    observations, actions = (
+        torch.tensor(np.stack([getattr(d, name) for d in problem.demonstrations]))
+        for name in ("observations", "actions")
+    )
+    scores = red.REWARD.fit(problem, CONFIG)(observations, actions)
+    torch.testing.assert_close(scores, reward(*demonstrations.take(torch.arange(100).expand(2, -1))[:2]))
 
 
 def test_a_cloned_start_imitates_before_the_first_step(point_problem, point_return):

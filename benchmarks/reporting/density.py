@@ -32,7 +32,15 @@ _MARKED = {
     "motionless": ("X", "motionless"),
     "random": ("P", "random"),
 }
+_MARKER: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.7}
 _STATISTICS = ("mean", "median")
+_CAPTIONS = {
+    "score-against-return": "Score per step, less that of the demonstrations, against the true return. A reward that "
+    "is worth an RL run rises to the right.",
+    "expert-with-noise": "The expert under growing noise: every score, and the true return, between its lowest and its "
+    "highest value. A score per step may rise again where the noise makes the expert fall within a few steps, which "
+    "are like the first ones of a demonstration.",
+}
 
 
 def stored(folder: Path) -> bool:
@@ -75,7 +83,7 @@ def build(folder: Path, console: Console) -> None:
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
         save(figure, folder / name)
-    images = "".join(f"\n![{name}]({name}.png)\n" for name in drawn)
+    images = "".join(f"\n![{name}]({name}.png)\n\n{_CAPTIONS[name]}\n" for name in drawn)
     notes = "".join(f"\nWarning: {line}.\n" for line in lines)
     (folder / "README.md").write_text(to_markdown(shown) + notes + images, encoding="utf-8")
     console.print(f"Rows, table and figures: {folder}", highlight=False, soft_wrap=True)
@@ -189,7 +197,9 @@ def table(found: Diagnostics) -> Table:
     columns = [column for column in columns if len(found.of(found.names[0], *column[1:]))]
     rows = []
     for reward in found.names:
-        cells = [_cell(found.of(reward, behaviour, level)["mean"]) for _, behaviour, level in columns]
+        scores = [found.of(reward, behaviour, level)["mean"] for _, behaviour, level in columns]
+        digits = 2 if max(values.abs().max() for values in scores) < 10 else 1  # RED's lie in (0, 1]
+        cells = [_cell(values, digits) for values in scores]
         for statistic in _STATISTICS:
             value, low, high = found.correlation(reward, statistic)
             cells.append(Cell(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"))
@@ -206,7 +216,7 @@ def table(found: Diagnostics) -> Table:
     if normalised:
         notes.append(
             f"Scores of {' and '.join(normalised)} are log likelihoods in nats, on standardised observations; the "
-            "others have a free constant."
+            "others may be compared within their row only."
         )
     demos = found.settings["demos"]
     return Table(
@@ -218,7 +228,7 @@ def table(found: Diagnostics) -> Table:
     )
 
 
-def _cell(values: pd.Series, digits: int = 1) -> Cell:
+def _cell(values: pd.Series, digits: int) -> Cell:
     mean, std = mean_and_std(values.to_numpy())
     return Cell(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
 
@@ -251,16 +261,18 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
         return rows[statistic].to_numpy() - own.loc[rows["seed"]].to_numpy()
 
     cloned = found.of(reward, "bc")
+    shown = [cloned, *(found.of(reward, behaviour) for behaviour in _MARKED)]
+    if max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10:  # log densities fall by hundreds of nats
+        panel.set_yscale("symlog", linthresh=1.0)
     points = panel.scatter(
         cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
     )
     for behaviour, (marker, label) in _MARKED.items():
         rows = found.of(reward, behaviour)
-        panel.plot(rows["return"], height(rows), marker, color="#D55E00", mfc="white", mew=1.2, label=label, ls="")
+        panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
     panel.axhline(0, color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
-    panel.set_yscale("symlog", linthresh=1.0)
     value, low, high = found.correlation(reward, statistic)
-    panel.set_title(f"{found.label(reward)}: {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
+    panel.set_title(f"{found.label(reward)}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
     return points
 
 
@@ -295,7 +307,7 @@ def _curve(panel: Axes, rows: pd.DataFrame, column: str, label: str, look: style
     middle, low, high = (part.to_numpy() for part in (by_level.mean(), by_level.min(), by_level.max()))
     floor, reach = middle.min(), max(np.ptp(middle), 1e-12)
     levels = by_level.mean().index.to_numpy()
-    panel.plot(levels, (middle - floor) / reach, marker=look.marker, label=label, mec="white", mew=0.5, **look.line)
+    panel.plot(levels, (middle - floor) / reach, marker=look.marker, label=label, **_MARKER, **look.line)
     panel.fill_between(levels, (low - floor) / reach, (high - floor) / reach, color=look.color, alpha=0.15, linewidth=0)
 
 
