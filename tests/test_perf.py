@@ -75,7 +75,7 @@ def run_file(path, *entries, described=MACHINE, timer="process_time"):
         one["options"]["timer"] = timer
     content = {
         "machine_info": described, "benchmarks": list(entries), "datetime": "2026-01-02T03:04:05",
-        "commit_info": {"id": "0123456789", "dirty": False},
+        "commit_info": {"id": "0123456789", "dirty": False}, "load": 2.5,
     }  # fmt: skip
     path.write_text(json.dumps(content))
     return path
@@ -95,12 +95,13 @@ def shown(now, before):
 
 
 def test_times_are_per_unit_and_remarks_follow_from_the_run():
-    timing = comparison.Timing.of(entry(median=0.02, gflop=1.0, ratio=2.0, beside_name="its products alone"))
+    timing = comparison.Timing.of(entry(median=0.02, gflop=1.0, ratio=2.0, beside_name="its products"))
     assert timing.name == "sac update: float32-5 lanes"
+    assert timing.label == "float32-5 lanes"
     assert timing.seconds == 0.01
-    assert timing.remark == "50.0 GFLOP/s, 50% of its products alone"
+    assert timing.remark == "50.0 GFLOP/s, 50% of its products"
     overhead = comparison.Timing.of(entry("test_method[gail]", ratio=1.25, beside_name="plain SAC", estimate=1.4))
-    assert overhead.remark == "1.25 x plain SAC (assumed: 1.40)"
+    assert overhead.remark == "1.25 x plain SAC (assumed 1.40)"
     assert comparison.Timing.of(entry()).remark == ""
 
 
@@ -119,6 +120,7 @@ def test_a_run_is_compared_with_the_stored_one_of_its_machine_type(tmp_path, bas
     now = comparison.Measured.read(run_file(tmp_path / "new.json", entry(median=0.03), entry("test_c")))
     before = comparison.find_baseline(now.machine)
     assert before.timings[0].seconds == 0.01
+    assert "2.5 now, 2.5 then" in shown(now, before)
     update, unknown = [line for line in shown(now, before).splitlines() if " update " in line and " ms " in line]
     assert update.split()[-7:] == ["15", "ms", "update", "67", "10", "ms", "1.50"]
     assert unknown.split()[-2:] == ["-", "-"]

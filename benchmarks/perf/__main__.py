@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console
@@ -42,7 +43,8 @@ def run(arguments: list[str]) -> int:
             return code
         now = comparison.Measured.read(results)
         before = comparison.find_baseline(now.machine)
-        console.print(comparison.compared(now, before))
+        wide = console if console.is_terminal else Console(width=120)
+        wide.print(comparison.compared(now, before))
         console.print(comparison.explained(now, before), highlight=False, soft_wrap=True)
         if save and code == 0:
             path = comparison.save_baseline(results)

@@ -55,6 +55,11 @@ class Timing:
         )
 
     @property
+    def label(self) -> str:
+        """What tells the benchmark apart within its group."""
+        return self.name.partition(": ")[2] or self.name
+
+    @property
     def remark(self) -> str:
         """What follows from this run alone: pace and share of the limit, or the overhead."""
         if self.gflop is not None:
@@ -62,7 +67,7 @@ class Timing:
             return pace if self.ratio is None else f"{pace}, {1 / self.ratio:.0%} of {self.reference}"
         if self.ratio is None:
             return ""
-        foretold = "" if self.estimate is None else f" (assumed: {self.estimate:.2f})"
+        foretold = "" if self.estimate is None else f" (assumed {self.estimate:.2f})"
         return f"{self.ratio:.2f} x {self.reference}{foretold}"
 
 
@@ -75,6 +80,8 @@ class Measured:
     """The clock, such as "process_time"."""
     commit: str
     when: str
+    load: float | None
+    """Processes that wanted to run at the end of it, mean over five minutes; None if it was not noted."""
     timings: tuple[Timing, ...]
 
     @classmethod
@@ -92,6 +99,7 @@ class Measured:
                 timer=entries[0]["options"]["timer"],
                 commit=str(commit["id"])[:7] + " and changes" * bool(commit["dirty"]),
                 when=content["datetime"][:10],
+                load=content.get("load"),
                 timings=tuple(map(Timing.of, entries)),
             )
         except (OSError, ValueError, KeyError, IndexError) as error:
@@ -127,6 +135,7 @@ def save_baseline(run: Path) -> Path:
         )
     for entry in content["benchmarks"]:
         entry["stats"].pop("data", None)
+        entry |= {"param": None, "params": None}  # the name says it; functions among them are known by their address
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     return path
@@ -145,7 +154,7 @@ def compared(now: Measured, before: Measured | None) -> Table:
         old = then.get(timing.name)
         pair = ("-", "-") if old is None else (in_words(old.seconds), coloured(timing.seconds / old.seconds))
         rate = f"{1 / timing.seconds:,.0f}" if timing.seconds < 1 else f"{1 / timing.seconds:.2f}"
-        shown.add_row(f"  {timing.name}", in_words(timing.seconds), timing.unit, rate, *pair, timing.remark)
+        shown.add_row(f"  {timing.label}", in_words(timing.seconds), timing.unit, rate, *pair, timing.remark)
     return shown
 
 
@@ -158,6 +167,7 @@ def explained(now: Measured, before: Measured | None) -> str:
         lines.append("No baseline of this machine type is stored; `nox -s bench -- --save` stores this run as one")
     else:
         lines.append(f"Baseline: {before.when}, commit {before.commit}; ratio = now / baseline, above 1 is slower")
+        lines.append(f"Load of the machine: {_load(now)} now, {_load(before)} then; memory and caches are shared")
         if before.timer != now.timer:
             lines.append(f"The baseline was measured by {before.timer}: its ratios say nothing here")
     return "\n".join(lines)
@@ -169,6 +179,10 @@ def in_words(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 1e-6:.3g} µs"
+
+
+def _load(measured: Measured) -> str:
+    return "not noted" if measured.load is None else f"{measured.load:.1f}"
 
 
 def coloured(ratio: float) -> str:

@@ -1,5 +1,6 @@
 """One way of measuring for all suites: CPU time by default, and a reference in turns with what is measured."""
 
+import os
 import pkgutil
 import statistics
 
@@ -18,6 +19,11 @@ ROUNDS = (5, 100)
 def pytest_benchmark_generate_machine_info(config):
     """What baselines are told apart by, instead of the host's name and addresses."""
     return machine.described()
+
+
+def pytest_benchmark_update_json(config, benchmarks, output_json):
+    """What else the machine had to do: CPU time is not free of it."""
+    output_json["load"] = os.getloadavg()[1]
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ SWEEPS = {
 """What is varied, one at a time."""
 CAPACITY = 20_000
 """Transitions per lane of the replay that is measured."""
-SECONDS = 0.6
+SECONDS = 0.3
 """CPU time of the calls behind one median."""
 PARTS = {
     "update": ("SAC update", style.looks(["ndi-made"])["ndi-made"]),

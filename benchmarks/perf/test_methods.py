@@ -6,7 +6,7 @@ from benchmarks import registry
 from benchmarks.perf import cases
 
 
-@pytest.mark.benchmark(group="Methods (sampling, reward, update)")
+@pytest.mark.benchmark(group="Methods, without simulation")
 @pytest.mark.parametrize("name", cases.learners())
 def test_method(measure, name):
     method, plain = registry.find_method(name), registry.find_method("sac")

@@ -28,7 +28,7 @@ def experience(lanes, capacity, fraction=0.25):
     return problem, kept
 
 
-@pytest.mark.benchmark(group="Replay")
+@pytest.mark.benchmark(group="Replay: sampling")
 @pytest.mark.parametrize("lanes", [1, 5, 32], ids=cases.lane_name)
 def test_replay_sampling(measure, lanes):
     _, kept = experience(lanes, ROWS // lanes)
@@ -40,7 +40,7 @@ def test_replay_sampling(measure, lanes):
     measure(sample, "batch", MANY)
 
 
-@pytest.mark.benchmark(group="Replay")
+@pytest.mark.benchmark(group="Replay: adding")
 @pytest.mark.parametrize("lanes", [1, 5, 32], ids=cases.lane_name)
 def test_replay_adding(measure, lanes):
     problem, kept = experience(lanes, ROWS // lanes)
@@ -68,7 +68,7 @@ def red(config, problem, kept):
     return REDReward(problem, config)
 
 
-@pytest.mark.benchmark(group="Relabelling (rewards of a batch)")
+@pytest.mark.benchmark(group="Rewards of a batch")
 @pytest.mark.parametrize("lanes", [1, 5], ids=cases.lane_name)
 @pytest.mark.parametrize(
     ("make", "config"), [(ndi, MADEConfig()), (ndi, EBMConfig()), (gail, GAILConfig()), (red, REDConfig())],

@@ -16,7 +16,7 @@ from benchmarks.tasks import TASKS
 STEPS = 50
 
 
-@pytest.mark.benchmark(group="Environment step of all lanes")
+@pytest.mark.benchmark(group="Environment, all lanes")
 @pytest.mark.parametrize("lanes", [1, 5], ids=cases.lane_name)
 @pytest.mark.parametrize("task", TASKS)
 def test_environment(measure, task, lanes):
@@ -37,7 +37,7 @@ def learner(lanes):
     return SAC(problem, SACConfig(), Standardiser.identity(problem))
 
 
-@pytest.mark.benchmark(group="Policy")
+@pytest.mark.benchmark(group="Exploring action")
 @pytest.mark.parametrize("lanes", [1, 5, 32], ids=cases.lane_name)
 def test_exploring_action(measure, lanes):
     sac, observations = learner(lanes), torch.randn(lanes, 1, cases.OBSERVATIONS)
@@ -49,10 +49,10 @@ def test_exploring_action(measure, lanes):
     measure(explore, "step", STEPS)
 
 
-@pytest.mark.benchmark(group="Evaluation")
+@pytest.mark.benchmark(group="Evaluation, per lane")
 @pytest.mark.parametrize("lanes", [1, 5], ids=cases.lane_name)
 def test_evaluation(measure, lanes):
     """Two whole HalfCheetah episodes of every lane."""
     policy = learner(lanes).policy
     with closing(Evaluator(TASKS["halfcheetah"], episodes=2)) as evaluator:
-        measure(lambda: evaluator.evaluate(policy, lanes, "cpu"), "step of an episode", 2000 * lanes)
+        measure(lambda: evaluator.evaluate(policy, lanes, "cpu"), "step", 2000 * lanes)

@@ -22,10 +22,10 @@ def test_sac_update(measure, lanes, precision):
     wanted = products.sac_products(config, cases.OBSERVATIONS, cases.ACTIONS, lanes)
     alone = products.alone(wanted, getattr(torch, precision))
     gflop = sum(product.gflop for product in wanted)
-    measure(updates, "update", config.actor_period, beside=alone, beside_name="its products alone", gflop=gflop)
+    measure(updates, "update", config.actor_period, beside=alone, beside_name="its products", gflop=gflop)
 
 
-@pytest.mark.benchmark(group="SAC update")
+@pytest.mark.benchmark(group="Product of 256 x 256 x 256")
 @pytest.mark.parametrize("precision", cases.precisions())
 def test_square_product(measure, precision):
     """The machine's pace at one product of 256 x 256 x 256, ten times over."""
