@@ -65,9 +65,16 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the hot paths with pytest-benchmark; arguments go to pytest, such as `--benchmark-autosave`."""
+    """Time the hot paths and compare with the stored baseline; `--save` stores one, other arguments go to pytest."""
     install(session, "dev")
-    session.run("pytest", "benchmarks/perf", *session.posargs, env=ONE_THREAD)
+    session.run("python", "-m", "benchmarks.perf", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def growth(session: nox.Session) -> None:
+    """Measure and draw how time and memory grow with lanes, batch and observation size."""
+    install(session, "dev")
+    session.run("python", "-m", "benchmarks.perf.growth", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

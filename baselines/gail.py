@@ -126,6 +126,7 @@ GAIL = Method(
     train=train,
     config=GAILConfig(),
     cost=lambda config: 1.4 * config.sac.cost,
+    absorbing=lambda config: config.absorbing,
 )
 
 DAC = Method(
@@ -136,4 +137,5 @@ DAC = Method(
     train=train,
     config=GAILConfig(reward="logit", absorbing=True),
     cost=lambda config: 1.4 * config.sac.cost,
+    absorbing=lambda config: config.absorbing,
 )

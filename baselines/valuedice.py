@@ -225,6 +225,7 @@ VALUEDICE = Method(
     train=train,
     config=ValueDICEConfig(),
     cost=lambda config: 1.6 * config.updates_per_step * (0.4 + 0.6 * config.batch_size / 128),
+    absorbing=lambda config: True,
 )
 
 OFFLINE = Method(

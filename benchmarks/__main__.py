@@ -168,6 +168,7 @@ def run(
         unfinished = ",".join(status for status in grid.RETRIABLE if status in kept)
         console.print(f"To run those without a result again, add --retry {unfinished}", highlight=False)
     if dry_run:
+        console.print(_memory(cells, workers), highlight=False)
         return
 
     mirrored = wandb and _can_mirror()
@@ -328,14 +329,29 @@ def _estimate(cells: list[Cell], workers: int) -> str:
     return f"about {duration(sum(seconds))} of one core, {wall} on {counted(max(workers, 1), 'worker')}"
 
 
-def _show_cells(cells: list[Cell]) -> None:
-    """Print every process with its cost, and every run."""
-    from .display import duration
+def _memory(cells: list[Cell], workers: int) -> str:
+    from rich.filesize import decimal
 
-    shown = table("Process", "Seeds", "Steps", "About")
+    from .display import counted
+    from .memory import most_at_once
+
+    most = decimal(most_at_once(cells, workers))
+    return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
+
+
+def _show_cells(cells: list[Cell]) -> None:
+    """Print every process with its cost and the memory of its replay, and every run."""
+    from rich.filesize import decimal
+
+    from .display import duration
+    from .memory import cell_bytes, step_bytes
+
+    shown = table("Process", "Seeds", "Steps", "About", "Replay", "B/step")
     for cell in cells:
-        steps = f"{cell.first.budget:,}" if cell.first.budget else "offline"
-        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds))
+        steps, replay = "offline", ("-", "-")
+        if cell.first.budget:
+            steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
+        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay)
     console.print(shown)
     for cell in cells:
         for run in cell.runs:

@@ -127,6 +127,7 @@ def test_a_dry_run_lists_runs_and_costs_and_does_nothing(bench):
     assert out.count("inverted-pendulum-walker-d0-s") == 2
     assert "2 runs in 1 process" in out
     assert "on 1 worker" in out
+    assert " of replay on 1 worker" in out
     assert not Path("out").exists()
 
 

@@ -188,6 +188,9 @@ class Method:
     """Task name -> changes of config fields that the source itself makes; shown as footnotes under tables."""
     cost: Callable[[Any], float] = lambda config: 1.0
     """Cost of one environment step under a config, relative to plain SAC with one update per step; for estimates."""
+    absorbing: Callable[[Any], bool] = lambda config: False
+    """Whether the replay holds absorbing states under a config, hence one number more per observation; for estimates
+    of memory."""
 
 
 Score = Callable[[Tensor, Tensor], Tensor]

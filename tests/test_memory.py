@@ -1,0 +1,74 @@
+"""What a dry run says of memory, against the tensors that the methods really allocate."""
+
+import dataclasses
+from contextlib import closing
+
+import pytest
+import torch
+
+from benchmarks import grid, memory, registry
+from benchmarks.configuration import configure, settings
+from benchmarks.environment import LearnerEnvironments
+from benchmarks.kit.replay import Replay
+from benchmarks.profiles import Profile
+
+ONLINE = sorted(name for name, method in registry.methods().items() if method.online and method.lanes)
+TINY = {"sac.hidden": [8], "hidden": [8], "fit.steps": 1, "density.fit.steps": 1, "density.hidden": [8]}
+
+
+def cells(budget=300, **fields):
+    profile = Profile(name="test", **{"tasks": ("hopper",), "seeds": (0, 1), "steps": budget} | fields)
+    return grid.cells(grid.expand(profile, lambda task, choice: "0123"))
+
+
+def test_bytes_are_those_of_the_real_tensors():
+    replay = Replay(3, 50, 11, 3, torch.device("cpu"))
+    real = sum(value.nbytes for value in vars(replay).values() if isinstance(value, torch.Tensor))
+    assert memory.replay_bytes(3, 50, 11, 3) == real
+    assert real >= replay.rows.nbytes >= 3 * 50 * 4 * (11 + 3)
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_every_method_allocates_what_the_plan_says(name, point_problem):
+    """Up to its first progress each method has built the replay of its whole budget."""
+    (cell,) = cells(methods=(name,))
+    method = registry.find_method(name)
+    problem = point_problem(seeds=(0, 1), budget=300, privileged=method.privileged)
+    with closing(LearnerEnvironments(cell.first.task, cell.seeds, 300, method.privileged)) as environments:
+        sizes = environments.observation_size, environments.action_size
+        demonstrations = tuple(_widened(lent, *sizes) for lent in problem.demonstrations)
+        problem = dataclasses.replace(
+            problem, environments=environments, demonstrations=demonstrations,
+            observation_size=sizes[0], action_size=sizes[1],
+        )  # fmt: skip
+        known = settings(method.config)
+        config = configure(method.config, {field: value for field, value in TINY.items() if field in known})
+        next(method.train(problem, config))
+    rows = problem.parts["experience"].replay.rows
+    assert memory.step_bytes(cell) == rows.nbytes // (2 * 300)
+    assert 0 <= memory.cell_bytes(cell) - rows.nbytes < 100  # the counters beside the rows
+
+
+def test_offline_methods_need_no_replay():
+    (cell,) = cells(methods=("bc",))
+    assert memory.cell_bytes(cell) == memory.step_bytes(cell) == 0
+
+
+def test_the_largest_processes_count_at_worst():
+    made = cells(methods=("ndi-made", "dac"), seeds=(0, 1))
+    small, large = sorted(memory.cell_bytes(cell) for cell in made)
+    assert small < large  # the absorbing bit
+    assert memory.most_at_once(made, 1) == large
+    assert memory.most_at_once(made, 0) == large
+    assert memory.most_at_once(made, 9) == small + large
+
+
+def _widened(demonstrations, observation_size, action_size):
+    """The same demonstrations with as many dimensions as a task has."""
+    wide = lambda array, size: array.repeat(-(-size // array.shape[1]), axis=1)[:, :size]  # noqa: E731
+    return dataclasses.replace(
+        demonstrations,
+        observations=wide(demonstrations.observations, observation_size),
+        actions=wide(demonstrations.actions, action_size),
+        next_observations=wide(demonstrations.next_observations, observation_size),
+    )
