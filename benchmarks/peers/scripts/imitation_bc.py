@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from imitation.algorithms.bc import BC
-from imitation.data.types import TransitionsMinimal
 from imitation.policies.base import NormalizeFeaturesExtractor
 from imitation.util.logger import configure
 from imitation.util.networks import RunningNorm
+from imitation_data import transitions
 from link import Link, decode, dense
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
@@ -55,9 +55,7 @@ if __name__ == "__main__":
         action_space=actions,
         rng=np.random.default_rng(job["seed"]),
         policy=policy,
-        demonstrations=TransitionsMinimal(
-            obs=data["observations"], acts=data["actions"], infos=np.array([{}] * len(data["actions"]))
-        ),
+        demonstrations=transitions(data),
         batch_size=settings["batch_size"],
         optimizer_kwargs={"lr": settings["learning_rate"]},
         ent_weight=settings["entropy_weight"],

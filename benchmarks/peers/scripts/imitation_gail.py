@@ -11,10 +11,10 @@ import gymnasium as gym
 import numpy as np
 from clock import Clock, arguments
 from imitation.algorithms.adversarial.gail import GAIL
-from imitation.data.types import Transitions
 from imitation.policies.base import FeedForward32Policy, NormalizeFeaturesExtractor
 from imitation.rewards.reward_nets import BasicRewardNet, NormalizedRewardNet
 from imitation.util.networks import RunningNorm
+from imitation_data import transitions
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -24,13 +24,6 @@ if __name__ == "__main__":
     options = arguments().parse_args()
     clock = Clock(ROUND, options.steps)  # the first round is the warm-up
     data = np.load("demonstrations.npz")  # where the script is started
-    demonstrations = Transitions(
-        obs=data["observations"],
-        acts=data["actions"],
-        next_obs=data["next_observations"],
-        dones=data["terminated"],
-        infos=np.array([{}] * len(data["actions"])),
-    )
     environment = DummyVecEnv([lambda: gym.make(ENVIRONMENT)])
     learner = PPO(
         FeedForward32Policy,
@@ -55,7 +48,7 @@ if __name__ == "__main__":
     spaces = environment.observation_space, environment.action_space
     reward = NormalizedRewardNet(BasicRewardNet(*spaces, normalize_input_layer=RunningNorm), RunningNorm)
     trainer = GAIL(
-        demonstrations=demonstrations,
+        demonstrations=transitions(data),
         demo_batch_size=8192,
         gen_replay_buffer_capacity=512,
         n_disc_updates_per_round=DISCRIMINATOR_UPDATES,
