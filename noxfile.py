@@ -78,6 +78,13 @@ def growth(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """Compare speed and returns with other libraries; arguments go to `python -m benchmarks.peers`, see its README."""
+    install(session)
+    session.run("python", "-m", "benchmarks.peers", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def regression(session: nox.Session) -> None:
     """Train every method on tiny tasks with fixed seeds and hold it to its threshold."""
     install(session, "dev")

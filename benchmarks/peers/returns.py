@@ -1,0 +1,115 @@
+"""Returns, ours beside a peer's: same demonstrations or environments, same evaluation episodes, same store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.kit.errors import UserError
+from benchmarks.reporting import statistics
+from benchmarks.reporting.formats import EMPTY, Cell, Row, Table
+from benchmarks.reporting.results import Entry, Results
+from benchmarks.store import Store
+
+METHODS = "benchmarks.peers.methods"
+BC = ("bc", f"{METHODS}:IMITATION_BC", f"{METHODS}:IMITATION_BC_TUNED")
+SAC = ("sac", f"{METHODS}:SB3_SAC")
+EVALUATIONS = 10
+"""Evaluations along a run that steps environments."""
+
+
+def command(
+    folder: Path, methods: tuple[str, ...], tasks: str, seeds: str, workers: int, steps: int | None = None
+) -> list[str]:
+    """The suite's own command for a comparison; what the folder holds already is not run again.
+
+    Args:
+        folder: results folder.
+        methods: ours first.
+        tasks: by commas.
+        seeds: such as "0-4".
+        workers: processes at a time.
+        steps: environment steps per run, for methods that take any.
+    """
+    made = [sys.executable, "-m", "benchmarks", "run", "--methods", ",".join(methods), "--tasks", tasks]
+    made += ["--seeds", seeds, "--demos", "1", "--workers", str(workers), "--out", str(folder)]
+    return made if steps is None else [*made, "--steps", str(steps), "--evaluations", str(EVALUATIONS)]
+
+
+def run(folder: Path, methods: tuple[str, ...], tasks: str, seeds: str, workers: int, steps: int | None = None) -> None:
+    """Run what the folder lacks, and build its report.
+
+    Raises:
+        UserError: the command was refused, or was interrupted.
+    """
+    done = subprocess.run(command(folder, methods, tasks, seeds, workers, steps))
+    if done.returncode not in (0, 1):  # 1: some runs failed; they are stored as such, and told
+        raise UserError(f"the runs in {folder} are not all there; give the same command again to go on")
+
+
+def comparison(folder: Path, ours: str) -> Table:
+    """Ours beside every other method of a folder, task by task, with 95% bootstrap intervals over seeds.
+
+    Args:
+        folder: results folder.
+        ours: name of our method.
+
+    Raises:
+        UserError: no run of our method is stored there.
+    """
+    results = Results.of(*Store(folder).averages())
+    (demos,) = results.demonstration_numbers[:1]
+    entries = results.entries(demos)
+    own = [entry for entry in entries if entry.method == ours]
+    if not own:
+        raise UserError(f"no run of {ours} is stored in {folder}; run the comparison first")
+    sections = []
+    for task in results.tasks:
+        rows = [_line(results, entry, own[0], task, demos) for entry in [*own, *(e for e in entries if e not in own)]]
+        sections.append([Row(f"{results.title(task)}: {label}", cells) for label, cells in rows])
+    header = ["", "Seeds", "Final return", "Mean over evaluations", "Ours − it", "P(ours better)"]
+    notes = [
+        "Mean over seeds of each seed's mean over the evaluation episodes, with its 95% percentile bootstrap interval "
+        "over seeds; so are the difference of the final returns and the chance that a run of ours returns more."
+    ]
+    return Table("comparison", f"{own[0].label} and its peers", header, sections, notes)
+
+
+def verdict(difference: np.ndarray) -> str:
+    """What the interval (2,) of ours minus theirs says: "ours better", "ours worse" or "no difference shown"."""
+    low, high = difference
+    return "ours better" if low > 0 else "ours worse" if high < 0 else "no difference shown"
+
+
+def _line(results: Results, entry: Entry, own: Entry, task: str, demos: int) -> tuple[str, list[Cell]]:
+    """The cells of one method on one task."""
+    scores, mine = (results.scores(name, task, demos) for name in (entry.name, own.name))
+    if not len(scores) or not len(mine):
+        return entry.label, [Cell(str(len(scores))), EMPTY, EMPTY, EMPTY, EMPTY]
+    cells = [Cell(str(len(scores))), _with_interval(scores), _with_interval(_along(results, entry, task, demos))]
+    if entry == own:
+        return entry.label, [*cells, EMPTY, EMPTY]
+    gap = statistics.bootstrap_interval(lambda a, b: statistics.mean(a) - statistics.mean(b), [mine], [scores])
+    better = statistics.bootstrap_interval(statistics.probability_of_improvement, [mine], [scores])
+    chance = float(statistics.probability_of_improvement([mine], [scores]))
+    return entry.label, [
+        *cells,
+        Cell(f"{mine.mean() - scores.mean():,.0f}", f"[{gap[0]:,.0f}, {gap[1]:,.0f}]", verdict(gap)),
+        Cell(f"{chance:.2f}", f"[{better[0]:.2f}, {better[1]:.2f}]"),
+    ]
+
+
+def _along(results: Results, entry: Entry, task: str, demos: int) -> np.ndarray:
+    """Mean return over all evaluations of every seed, (seeds,): the area under the learning curve, as a mean."""
+    cell = results.cell(entry.name, task, demos)
+    rows = results.evaluations[results.evaluations["run_id"].isin(cell.loc[cell["counted"], "run_id"])]
+    rows = rows[rows["step"] > 0] if rows["step"].max() > 0 else rows[rows["final"]]
+    return rows.groupby("run_id")["return"].mean().to_numpy(np.float64)
+
+
+def _with_interval(scores: np.ndarray) -> Cell:
+    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    return Cell(f"{scores.mean():,.0f}", f"[{low:,.0f}, {high:,.0f}]")

@@ -1,0 +1,53 @@
+"""A method of this suite through its contract, as the runner drives it, timed; runs in the suite's own environment."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import torch
+from clock import LEARNING_STARTS, Clock, arguments
+
+from benchmarks import datasets, registry
+from benchmarks.configuration import configure
+from benchmarks.environment import LearnerEnvironments
+from benchmarks.kit.contract import Problem
+from benchmarks.profiles import Profile
+
+TASK = "halfcheetah"
+MATCHED = {
+    "sac.batch_size": 256,
+    "sac.actor_period": 1,
+    "sac.layer_norm": False,
+    "sac.warmup": LEARNING_STARTS,
+    "sac.updates_per_step": 1,
+}
+"""What makes the learner do the work of the peers' defaults."""
+
+if __name__ == "__main__":
+    parser = arguments()
+    parser.add_argument("--method", default="sac")
+    parser.add_argument("--demos", type=int, default=1, help="demonstrations, for methods that use them")
+    parser.add_argument("--set", action="append", default=[], metavar="METHOD.FIELD=VALUE")
+    options = parser.parse_args()
+    clock = Clock(options.warmup, options.steps)
+    method, task = registry.find_method(options.method), registry.find_task(TASK)
+    changed = Profile(name="timed", tasks=(TASK,), methods=(options.method,)).with_settings(options.set).overrides
+    config = configure(method.config, MATCHED | changed.get(method.name, {}), f"method {method.name}")
+    # the learner counts a tenth of its budget as the longest warm-up
+    budget = max(clock.total, 10 * LEARNING_STARTS) + 10
+    demonstrations = (datasets.load(task, "embedded", options.demos, 1, options.seed),) if method.demonstrations else ()
+    with closing(LearnerEnvironments(task, (options.seed,), budget, method.privileged)) as environments:
+        problem = Problem(
+            task=task.name,
+            seeds=(options.seed,),
+            observation_size=environments.observation_size,
+            action_size=environments.action_size,
+            demonstrations=demonstrations,
+            environments=environments,
+            budget=budget,
+            device=torch.device("cpu"),
+        )
+        training = method.train(problem, config)
+        while clock.at(environments.steps, next(training).updates):
+            pass
+    clock.report(task.env_id, "torch", "gymnasium", "mujoco", "numpy")
