@@ -32,7 +32,7 @@ from benchmarks.kit.standardiser import Standardiser
 
 @dataclass(frozen=True)
 class REDConfig:
-    """Settings of RED."""
+    """Settings of RED; `Method.per_task` holds what the authors change by task, but for sigma."""
 
     target_hidden: tuple[int, ...] = (128, 128, 128, 128)
     """Hidden leaky-ReLU units of the random target f_0 (authors)."""
@@ -46,7 +46,7 @@ class REDConfig:
     """Reward at the median error of held-out demonstrated transitions, in (0, 1); it sets sigma."""
     bc_start: bool = False
     """Begin with a behaviourally cloned policy, without random warm-up; the authors do so on HalfCheetah and Ant."""
-    bc_fit: FitConfig = field(default_factory=lambda: FitConfig(20_000, 256, 3e-4, 1e-2, 0.1, 200))
+    bc_fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
     """Fit of that policy, as in this suite's BC."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
@@ -155,6 +155,10 @@ METHOD = Method(
     source="Wang et al., arXiv 1905.06750; RuohanW/RED",
     train=train,
     config=REDConfig(),
+    per_task={
+        "halfcheetah": {"target_hidden": (20, 20, 20, 20), "predictor_hidden": (20,), "bc_start": True},
+        "ant": {"bc_start": True},
+    },
     cost=lambda config: 1.1 * config.sac.cost,
 )
 
