@@ -45,7 +45,7 @@ SWEEPS = {
 }
 """What is varied, one at a time."""
 CAPACITY = 20_000
-"""Transitions per lane of the replay that is measured."""
+"""Transitions per lane of the replay that is measured; one demonstration lies beside it, as in any imitation."""
 SECONDS = 0.3
 """CPU time of the calls behind one median."""
 PARTS = {
@@ -122,7 +122,7 @@ def _update(size: Size) -> tuple[Callable[[], Any], int]:
 
 
 def _experience(size: Size) -> tuple[Experience, Any]:
-    problem = replace(cases.problem(size.lanes, size.observations, budget=CAPACITY), demonstrations=())
+    problem = cases.problem(size.lanes, size.observations, budget=CAPACITY)
     experience = Experience(problem, Standardiser.identity(problem), size.batch)
     experience.replay.added.fill_(CAPACITY)  # full, of zeros
     return experience, problem.environments.step(torch.zeros(size.lanes, cases.ACTIONS).numpy())
@@ -161,7 +161,7 @@ def figure(rows: pd.DataFrame) -> Figure:
             column[1].set_xlabel(label)
         panels[0, 0].set_ylabel("CPU time (ms)")
         panels[1, 0].set_ylabel("Tensors (MB)")
-        panels[0, 2].legend(loc="center")
+        made.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(PARTS))
         first = rows.iloc[0]
         made.suptitle(
             f"One update of {cases.ACTIONS} actions, and a replay of {CAPACITY:,} steps a lane "
