@@ -245,11 +245,19 @@ def test_a_peer_that_dies_says_why(peer, point_problem):
         list(methods.train_offline(script, "anyone", point_problem(), Settings()))
 
 
-@pytest.mark.parametrize("name", ["SB3_SAC", "IMITATION_BC", "IMITATION_BC_TUNED"])
-def test_peers_are_methods(name):
+@pytest.mark.parametrize(
+    ("name", "package", "peer"),
+    [
+        ("SB3_SAC", "stable-baselines3", "stable-baselines3"),
+        ("IMITATION_BC", "imitation", "imitation"),
+        ("IMITATION_BC_TUNED", "imitation", "imitation"),
+    ],
+)
+def test_peers_are_methods_of_the_release_that_is_pinned(name, package, peer):
     method = find_method(f"{returns.METHODS}:{name}")
     assert not method.lanes
     assert method.privileged == (not method.demonstrations)
+    assert f"{package}=={method.config.release}" in (venvs.REQUIREMENTS / f"{peer}.txt").read_text().splitlines()
 
 
 # --- environments and returns -------------------------------------------------------------------------------------

@@ -20,8 +20,10 @@ from .venvs import interpreter
 
 @dataclass(frozen=True)
 class SB3Config:
-    """Stable-Baselines3's own defaults for SAC, under its own names (but `hidden`)."""
+    """Stable-Baselines3's own defaults for SAC, under its own names (but `release` and `hidden`)."""
 
+    release: str = "2.9.2"
+    """Version that the requirements pin; part of a run's identity, and not to be set."""
     hidden: tuple[int, ...] = (256, 256)
     """Hidden units of actor and critics."""
     learning_rate: float = 3e-4
@@ -44,8 +46,10 @@ class SB3Config:
 
 @dataclass(frozen=True)
 class ImitationBCConfig:
-    """The defaults of `imitation.algorithms.bc.BC` 1.0.1, and as many updates as the suite's BC may make."""
+    """The defaults of `imitation.algorithms.bc.BC`, and as many updates as the suite's BC may make."""
 
+    release: str = "1.0.1"
+    """Version that the requirements pin; part of a run's identity, and not to be set."""
     hidden: tuple[int, ...] = (32, 32)
     """Hidden tanh units (FeedForward32Policy)."""
     normalise: bool = False

@@ -73,6 +73,7 @@ def train(link):
     """Learn on the lent environment until the budget is spent."""
     job = link.job
     settings = dict(job["config"])
+    del settings["release"]
     environment = LentEnvironment(link)
     hidden = list(settings.pop("hidden"))
     model = SAC(
