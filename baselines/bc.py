@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.fitting import FitConfig, fit
@@ -24,9 +26,9 @@ from benchmarks.kit.standardiser import Standardiser
 class BCConfig:
     """Settings of behavioural cloning."""
 
-    objective: str = "likelihood"
+    objective: Literal["likelihood", "squared error"] = "likelihood"
     """"likelihood" (tanh-Gaussian negative log likelihood) or "squared error" of the deterministic action."""
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden units."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(20_000, 256, 3e-4, 1e-2, 0.1, 200))
     """Optimisation."""
