@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.fitting import FitConfig, fit
@@ -25,10 +27,10 @@ from benchmarks.kit.standardiser import Standardiser
 class BCConfig:
     """Settings of behavioural cloning."""
 
-    objective: str = "likelihood"
+    objective: Literal["likelihood", "squared error"] = "likelihood"
     """"likelihood" (tanh-Gaussian negative log likelihood; value_dice) or "squared error" of the deterministic action
     (acme), which leaves the standard deviation as it was drawn."""
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden ReLU units (value_dice)."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
     """Optimisation: batch of value_dice; steps, decay and no early stopping by trial (profile `bc-tuning`)."""

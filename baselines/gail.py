@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -37,18 +39,18 @@ REWARDS = {"survival": F.softplus, "logit": lambda logit: logit, "negative": F.l
 class GAILConfig:
     """Settings of off-policy GAIL."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden tanh units of the discriminator (DAC)."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Adam step size of the discriminator."""
-    gradient_penalty: float = 10.0
+    gradient_penalty: NonNegative = 10.0
     """Weight of (|grad logit| - 1)^2 at interpolates (DAC, acme)."""
-    entropy: float = 1e-3
+    entropy: NonNegative = 1e-3
     """Weight of the discriminator's entropy bonus (openai/imitation)."""
-    period: int = 2
+    period: Count = 2
     """Learner updates per discriminator update."""
-    reward: str = "survival"
-    """"survival", "logit" or "negative"; see the module's docstring."""
+    reward: Literal["survival", "logit", "negative"] = "survival"
+    """Its form; see the module's docstring."""
     absorbing: bool = False
     """Learn the value of what follows a terminal state (DAC) instead of setting it to 0."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))

@@ -19,11 +19,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -36,29 +37,29 @@ from benchmarks.kit.standardiser import Standardiser
 class IQLearnConfig:
     """Settings of IQ-Learn, all from the authors' code; `Method.per_task` holds what they change by task."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden ReLU units of Q and actor."""
-    critic_learning_rate: float = 3e-4
+    critic_learning_rate: Positive = 3e-4
     """Adam step size of Q."""
-    actor_learning_rate: float = 3e-5
+    actor_learning_rate: Positive = 3e-5
     """Adam step size of the actor."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """gamma."""
-    target_rate: float = 0.005
+    target_rate: Rate = 0.005
     """tau, share of Q that enters the target at every update."""
-    temperature: float = 1e-2
+    temperature: Positive = 1e-2
     """alpha, fixed."""
-    regularisation: float = 0.5
+    regularisation: Positive = 0.5
     """alpha_r of the chi-squared term; smaller keeps the recovered reward smaller."""
-    second_term: str = "v0"
-    """"value" or "v0"; see the module's docstring."""
+    second_term: Literal["value", "v0"] = "v0"
+    """See the module's docstring."""
     standardise: bool = False
     """Standardise observations by the demonstrations; the authors do not."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Demonstrated, and as many replayed, transitions per lane and update."""
-    updates_per_step: int = 1
+    updates_per_step: Count = 1
     """Updates per environment step."""
-    learning_starts: int = 1280
+    learning_starts: Steps = 1280
     """Environment steps before the first update, with the initial policy (at most a tenth of the budget)."""
 
 

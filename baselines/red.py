@@ -16,11 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.kit.bounds import Count, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress, Reward, Score
 from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
 from benchmarks.kit.interaction import interact
@@ -34,16 +37,16 @@ from benchmarks.kit.standardiser import Standardiser
 class REDConfig:
     """Settings of RED; `Method.per_task` holds what the authors change by task, but for sigma."""
 
-    target_hidden: tuple[int, ...] = (128, 128, 128, 128)
+    target_hidden: Sizes = (128, 128, 128, 128)
     """Hidden leaky-ReLU units of the random target f_0 (authors)."""
-    predictor_hidden: tuple[int, ...] = (128,)
+    predictor_hidden: Sizes = (128,)
     """Hidden leaky-ReLU units of the predictor f_theta (authors)."""
-    outputs: int = 128
+    outputs: Count = 128
     """Outputs K of both networks (authors)."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(6000, 32, 1e-3, 0.0, 0.1, 200, 10))
     """Fit of the predictor; rate and batch of the authors, whose 200 epochs are 6,000 steps at one demonstration."""
-    typical_reward: float = 0.8
-    """Reward at the median error of held-out demonstrated transitions, in (0, 1); it sets sigma."""
+    typical_reward: Annotated[float, Gt(0), Lt(1)] = 0.8
+    """Reward at the median error of held-out demonstrated transitions; it sets sigma."""
     bc_start: bool = False
     """Begin with a behaviourally cloned policy, without random warm-up; the authors do so on HalfCheetah and Ant."""
     bc_fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))

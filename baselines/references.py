@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Positive
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Experience
@@ -50,7 +51,7 @@ class OracleConfig:
 
     sac: SACConfig = field(default_factory=SACConfig)
     """The shared learner."""
-    reward_scale: float = 1.0
+    reward_scale: Positive = 1.0
     """Factor on the true reward."""
     standardise: bool = True
     """Standardise observations by their mean and standard deviation in the warm-up; off: raw observations."""

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Count, NonNegative, Part, Positive, Share, Sizes, Steps
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -35,32 +36,32 @@ from benchmarks.kit.standardiser import Standardiser
 class ValueDICEConfig:
     """Settings of ValueDICE, all from the authors' code unless a field says otherwise."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden ReLU units of nu and actor."""
-    nu_learning_rate: float = 1e-3
+    nu_learning_rate: Positive = 1e-3
     """Adam step size of nu."""
-    actor_learning_rate: float = 1e-5
+    actor_learning_rate: Positive = 1e-5
     """Adam step size of the actor, two orders below nu's."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """gamma."""
-    replay_weight: float = 0.1
+    replay_weight: Part = 0.1
     """al, weight of the replay in the mixture; 0 is the offline objective."""
-    gradient_penalty: float = 10.0
+    gradient_penalty: NonNegative = 10.0
     """Weight of (|grad nu| - 1)^2 at interpolates of demonstrations and replay; offline of two demonstrations, where
     acme drops the penalty."""
-    orthogonal: float = 1e-4
+    orthogonal: NonNegative = 1e-4
     """Weight of the orthogonality penalty on the actor's layers."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Demonstrated, and as many replayed, transitions per lane and update."""
-    updates_per_step: int = 5
+    updates_per_step: Count = 5
     """Updates per environment step."""
-    warmup: int = 2000
+    warmup: Steps = 2000
     """Environment steps with uniformly random actions."""
-    learning_starts: int = 1000
+    learning_starts: Steps = 1000
     """Environment steps before the first update."""
-    exploration_noise: float = 0.1
+    exploration_noise: NonNegative = 0.1
     """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
-    offline_updates: int = 100_000
+    offline_updates: Count = 100_000
     """Updates of the offline method, which has no environment steps to count by; no source says how many."""
 
 

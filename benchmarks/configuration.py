@@ -11,11 +11,14 @@ import hashlib
 import inspect
 import json
 import textwrap
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+import annotated_types
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from .kit.errors import UserError
@@ -25,6 +28,7 @@ Config = TypeVar("Config")
 
 MOST = 10**12
 """No whole number among settings is larger: all of them fit wherever they go."""
+_SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
 class Setting(NamedTuple):
@@ -33,7 +37,7 @@ class Setting(NamedTuple):
     name: str
     """Dotted name, as in overrides."""
     type: str
-    """Its type as it is written in Python."""
+    """Its type, with the bounds of its values, as in "float > 0"."""
     value: Any
     """Its value."""
     description: str
@@ -50,7 +54,8 @@ def configure(config: Config, overrides: Mapping[str, Any], owner: str = "config
         owner: whose config it is, for messages.
 
     Raises:
-        UserError: a field is unknown, or a value has the wrong type.
+        UserError: a field is unknown, or a value has the wrong type or lies outside the bounds that its type names
+            (see `kit.bounds`).
     """
     for name, value in overrides.items():
         config = _replaced(config, name.split("."), value, owner, name)
@@ -139,7 +144,7 @@ def _describe(config: Any, prefix: str) -> Iterator[Setting]:
 
 @cache
 def _hints(owner: type) -> dict[str, Any]:
-    return typing.get_type_hints(owner)
+    return typing.get_type_hints(owner, include_extras=True)
 
 
 @cache
@@ -168,7 +173,25 @@ def _descriptions(owner: type) -> dict[str, str]:
 
 
 def _type_name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    """A type for people: "tuple[int >= 1, ...]", "float >= 0, <= 1", "float | None", '"this" or "that"'."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return f"{_type_name(parts[0])} " + ", ".join(map(_bound, parts[1:]))
+    if origin is Literal:
+        return " or ".join(map(json.dumps, parts))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type_name, parts))
+    if origin is tuple:
+        return f"tuple[{', '.join('...' if part is ... else _type_name(part) for part in parts)}]"
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _bound(bound: Any) -> str:
+    """A bound of `annotated_types` for people; others by their own text."""
+    for kind, sign in _SIGNS.items():
+        if isinstance(bound, kind):
+            return f"{sign} {getattr(bound, kind.__name__.lower())}"
+    return "of at least 1" if bound == annotated_types.MinLen(1) else str(bound)
 
 
 def _tuples(value: Any) -> Any:

@@ -10,6 +10,10 @@ from torch import Tensor
 
 from .kit.contract import Environments, Policy, TanhGaussian, Transition
 
+LARGEST = 1e10
+"""A diagnostic beyond it, of either sign, has exploded: as a squared error it is one of 100,000, several times the
+return of any task's expert, and a learner that has come so far does not come back."""
+
 
 class ContainedEnvironments:
     """The learner's environments as a method sees them; an action that is not finite is replaced by zero.
@@ -85,7 +89,7 @@ def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
 
 
 def check_info(info: Mapping[str, Tensor], diverged: Callable[[int, str], None]) -> None:
-    """Report the lanes in which a diagnostic (L,) is NaN or infinite."""
+    """Report the lanes in which a diagnostic (L,) is NaN or lies beyond `LARGEST`."""
     for name, values in info.items():
-        for lane in (~torch.isfinite(values)).nonzero()[:, 0].tolist():
-            diverged(lane, f"{name} was {values[lane].item()}")
+        for lane in (~(values.abs() <= LARGEST)).nonzero()[:, 0].tolist():
+            diverged(lane, f"{name} was {values[lane].item():.3g}")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from . import datasets, registry
-from .containment import ContainedEnvironments
+from .containment import ContainedEnvironments, check_info
 from .environment import LearnerEnvironments
 from .evaluation import Evaluator
 from .experts import has_expert, load_expert
@@ -27,6 +27,9 @@ from .kit.contract import Problem, Progress
 from .kit.errors import UserError
 from .recording import Ending, Recording, Settings
 
+LOOK_EVERY = 1000
+"""Environment steps between two looks at a method's diagnostics, besides those at evaluations; an offline method's are
+looked at whenever it yields. Never by a clock: how a run ends must not depend on when it was interrupted."""
 PULSE_SECONDS = 0.5
 """Time between two signs of life."""
 CHECKPOINT_SHARE = 0.05
@@ -144,6 +147,8 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
             if following is None:
                 break
             progress, recording.updates = following, following.updates
+            if recording.steps % LOOK_EVERY == 0:
+                check_info(progress.info, recording.diverged)
             under_way = recording.steps < first.budget  # past it, the end is nearer than any checkpoint
             if under_way and points and recording.steps >= points[0]:
                 points = [point for point in points if point > recording.steps]

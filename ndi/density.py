@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 
+from benchmarks.kit.bounds import Positive
 from benchmarks.kit.contract import Problem, Score
 from benchmarks.kit.fitting import FitConfig, fit
 from benchmarks.kit.replay import Batch, Replay, demonstration_replay
@@ -22,7 +25,7 @@ CONSTANT = 1e-6
 class DensityConfig:
     """Settings that all densities share."""
 
-    noise: tuple[float, ...] = (0.1,)
+    noise: Annotated[tuple[Positive, ...], MinLen(1)] = (0.1,)
     """Standard deviations of the Gaussian smoothing added to the standardised inputs during fitting; several levels are
     mixed with equal weight. The model then estimates the smoothed density q * N(0, sigma^2), which has finite tails and
     cannot collapse onto the 1,000 points of one trajectory."""

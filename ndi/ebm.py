@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.kit.bounds import NonNegative, Sizes
 from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
@@ -29,11 +31,11 @@ from .density import Density, DensityConfig, log_density_reward
 class EBMConfig(DensityConfig):
     """Settings of the energy model."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden units; softplus, since score matching needs second derivatives."""
-    objective: str = "denoising"
-    """"denoising" or "sliced"."""
-    prior: float = 0.0
+    objective: Literal["denoising", "sliced"] = "denoising"
+    """Form of score matching."""
+    prior: NonNegative = 0.0
     """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(5000, 64, weight_decay=0.0, refit=True, averaging=0.999))
     """Optimisation; for the denoising objective every transition enters a batch twice, with noise of either sign."""

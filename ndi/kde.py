@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Count
 from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
@@ -26,7 +27,7 @@ from .density import Density, DensityConfig, log_density_reward
 class KDEConfig(DensityConfig):
     """Settings of the kernel density estimate; `noise` is the bandwidth, `fit` is not used."""
 
-    most_centres: int = 4096
+    most_centres: Count = 4096
     """Of more demonstrated transitions than this, so many evenly spread ones are taken: a batch costs as much."""
 
     def build(self, problem: Problem) -> KDE:

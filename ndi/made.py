@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.kit.bounds import Count, Sizes
 from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.networks import Linear, lane_layers
 from benchmarks.kit.streams import Streams
@@ -25,11 +26,11 @@ from .density import Density, DensityConfig, log_density_reward
 class MADEConfig(DensityConfig):
     """Settings of MADE."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden units."""
-    components: int = 1
+    components: Count = 1
     """Gaussians per conditional."""
-    orderings: int = 1
+    orderings: Count = 1
     """Autoregressive orders whose densities are averaged; the first is (state, action), the others are random."""
     log_std_range: tuple[float, float] = (-4.0, 3.0)
     """Bounds of a conditional's log standard deviation, in standardised units."""

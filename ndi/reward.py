@@ -14,11 +14,12 @@ The density stays fixed in both; only the affine map of its values moves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Count, NonNegative, Positive, Rate, Share
 from benchmarks.kit.contract import Problem
 from benchmarks.kit.lanes import per_lane
 from benchmarks.kit.replay import Batch, Experience
@@ -31,28 +32,28 @@ from .occupancy import DistanceCritic, Moments, occupancy_reward
 class RewardConfig:
     """How the density and the occupancy bound become a reward."""
 
-    convention: str = "practical"
-    """"practical" or "literal"; see the module's docstring."""
-    lambda_f: float = 0.005
+    convention: Literal["practical", "literal"] = "practical"
+    """See the module's docstring."""
+    lambda_f: NonNegative = 0.005
     """Weight of the occupancy reward r_f (the paper's best value). One value, or one per lane."""
-    critic_scale: float = 1.0
+    critic_scale: Positive = 1.0
     """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states and per dimension, so that lambda_f
     means the same on every task."""
-    scale: float = 3.0
+    scale: Positive = 3.0
     """Practical reward of a typical demonstrated transition."""
-    floor_margin: float = 60.0
+    floor_margin: NonNegative = 60.0
     """Nats between the demonstrations' smallest log density and the first floor."""
-    floor_gap: float = 5.0
+    floor_gap: NonNegative = 5.0
     """Nats between the agent's median log density and the floor."""
-    floor_quantile: float = 0.1
+    floor_quantile: Share = 0.1
     """Quantile of the demonstrations' log density that the floor never exceeds."""
-    floor_rate: float = 0.1
+    floor_rate: Share = 0.1
     """Share of the way that the floor moves at each look."""
-    floor_every: int = 500
+    floor_every: Count = 500
     """Updates between two looks at the agent's recent transitions."""
-    floor_window: int = 2000
+    floor_window: Count = 2000
     """Recent transitions behind the agent's median."""
-    moment_rate: float = 0.01
+    moment_rate: Rate = 0.01
     """Rate of the running moments of visited states, and of the running mean of r_f."""
 
 

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.configuration import settings
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 
 torch.set_num_threads(1)
 
 HORIZON = 20
+TINY = {
+    "sac.hidden": [8], "sac.batch_size": 8, "hidden": [8], "batch_size": 8, "fit.steps": 5, "fit.batch_size": 8,
+    "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8], "updates_per_step": 1,
+    "offline_updates": 5,
+}  # fmt: skip
 
 
 class PointEnvironments:
@@ -74,6 +80,17 @@ def point_demonstrations(seed, episodes=5):
 def seeded():
     """Tests that draw from the global generator draw the same every time."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def tiny():
+    """Changes that give any method small networks and few updates."""
+
+    def changes(method):
+        present = settings(method.config)
+        return {name: value for name, value in TINY.items() if name in present}
+
+    return changes
 
 
 @pytest.fixture

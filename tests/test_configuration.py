@@ -2,11 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import pytest
 
 from benchmarks import profiles
 from benchmarks.configuration import as_json, assign, config_hash, configure, describe, settings
+from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes
 from benchmarks.kit.errors import UserError
 
 
@@ -22,6 +24,28 @@ class Inner(Base):
     size: int = 3
     """A size."""
     silent: bool = False
+
+
+@dataclass(frozen=True)
+class Bounded:
+    steps: Count = 3
+    sizes: Sizes = (4,)
+    share: Share = 0.5
+    rate: Rate = 1.0
+    temperature: Positive | None = None
+    pair: tuple[float, float] = (0.0, 1.0)
+    kind: Literal["this", "that"] = "this"
+
+
+@dataclass(frozen=True)
+class Unbounded:
+    steps: int = 3
+    sizes: tuple[int, ...] = (4,)
+    share: float = 0.5
+    rate: float = 1.0
+    temperature: float | None = None
+    pair: tuple[float, float] = (0.0, 1.0)
+    kind: str = "this"
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,33 @@ def test_nested_fields_change_by_dotted_names():
 def test_mistakes_name_the_field_the_value_and_the_type(change, message):
     with pytest.raises(UserError, match=message):
         configure(CONFIG, change, "method m")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": -5}, "m: steps must be int >= 1, not -5"),
+        ({"steps": 0}, "m: steps must be int >= 1, not 0"),
+        ({"sizes": []}, r"m: sizes must be tuple[int >= 1, ...] of at least 1, not ()"),
+        ({"sizes": [8, 0]}, r"m: sizes must be tuple[int >= 1, ...] of at least 1, not (8, 0)"),
+        ({"share": 7}, "m: share must be float >= 0, <= 1, not 7"),
+        ({"rate": 0}, "m: rate must be float > 0, <= 1, not 0"),
+        ({"temperature": -0.1}, "m: temperature must be float > 0 | None, not -0.1"),
+        ({"pair": [1.0]}, "m: pair must be tuple[float, float], not (1.0,)"),
+        ({"kind": "other"}, """m: kind must be "this" or "that", not 'other'"""),
+    ],
+)
+def test_bounds_are_told(change, message):
+    with pytest.raises(UserError) as refused:
+        configure(Bounded(), change, "m")
+    assert str(refused.value) == message
+
+
+def test_bounds_let_pass_what_they_allow_and_change_no_hash():
+    allowed = {"steps": 1, "sizes": [1, 2], "share": 0, "rate": 1, "temperature": 0.1, "kind": "that"}
+    assert configure(Bounded(), allowed) == Bounded(1, (1, 2), 0.0, 1.0, 0.1, (0.0, 1.0), "that")
+    assert config_hash(configure(Bounded(), allowed)) == config_hash(configure(Unbounded(), allowed))
+    assert settings(Bounded()) == settings(Unbounded())
 
 
 def test_json_is_canonical_and_the_hash_is_its_sha256():

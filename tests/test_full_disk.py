@@ -38,9 +38,9 @@ def only_linux():
         pytest.skip("mounting needs root on Linux")
 
 
-def run(out, seeds="0-1"):
+def run(out, seeds="0-1", workers=0):
     command = [sys.executable, "-m", "benchmarks", "run", "--methods", "toy_methods:WALKER", "--seeds", seeds]
-    command += ["--tasks", "inverted-pendulum", "--steps", "60", "--eval-episodes", "2", "--workers", "0"]
+    command += ["--tasks", "inverted-pendulum", "--steps", "60", "--eval-episodes", "2", "--workers", str(workers)]
     command += ["--checkpoint-minutes", "0", "--no-report", "--out", str(out)]
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
@@ -60,13 +60,14 @@ def assert_refused(done):
     assert "make room there or choose another" in done.stderr
 
 
-def test_a_full_disk_is_told_in_one_line_and_nothing_is_damaged(mounted):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_damaged(mounted, workers):
     folder = mounted("size=1m")
     out = folder / "out"
     assert run(out).returncode == 0
     before = {path: path.read_bytes() for path in (out / "runs").iterdir()}
     fill(folder)
-    done = run(out, seeds="0-3")
+    done = run(out, seeds="0-3", workers=workers)
     assert_refused(done)
     assert "No space left on device" in done.stderr
     assert {path: path.read_bytes() for path in (out / "runs").iterdir()} == before
@@ -79,12 +80,13 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_damaged(mounted):
     assert [path.name for path in out.iterdir()] == ["runs"]
 
 
-def test_a_read_only_folder_is_told_in_one_line_before_any_run_and_can_be_reported_no_less(mounted, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_read_only_folder_is_told_in_one_line_before_any_run_and_can_be_reported_no_less(mounted, workers):
     folder = mounted("size=4m")
     assert run(folder / "out").returncode == 0
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-    assert_refused(run(folder / "out", seeds="0-3"))
-    done = run(folder / "out")
+    assert_refused(run(folder / "out", seeds="0-3", workers=workers))
+    done = run(folder / "out", workers=workers)
     assert done.returncode == 0, "there is nothing to make"
     report = [sys.executable, "-m", "benchmarks", "report", str(folder / "out")]
     done = subprocess.run(report, capture_output=True, text=True, check=False)

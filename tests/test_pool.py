@@ -1,6 +1,7 @@
 """Cells in processes: deaths, interrupts, forced ends; few processes, since each takes seconds to start."""
 
 import io
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.profiles import Profile
 from benchmarks.recording import Settings
 from benchmarks.store import Store
+from benchmarks.verification import verify
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,23 @@ def test_an_interrupt_in_this_process(tmp_path, console):
     assert (tmp_path / "checkpoints").exists()
     outcome = pool.run_cells(work, Settings(tmp_path), 0, console)
     assert {ending.status for ending in outcome.endings.values()} == {"completed"}
+
+
+@pytest.mark.parametrize(("workers", "fault"), [(0, "interrupt twice"), (1, "interrupt parent twice")])
+def test_a_second_interrupt_ends_at_once_and_damages_nothing(tmp_path, console, monkeypatch, workers, fault):
+    work, settings = cells(faults=(fault,), at=30), Settings(tmp_path / "broken", checkpoint_minutes=0)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        pool.run_cells(work, settings, workers, console)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert verify(Store(settings.folder)) == (0, [])
+    assert (settings.folder / "checkpoints" / f"{work[0].cell_id}.pt").exists()
+    monkeypatch.setenv("WALKERS_ARE_SOUND", "1")
+    outcome = pool.run_cells(work, settings, 0, console)
+    assert {ending.status for ending in outcome.endings.values()} == {"completed"}
+    assert verify(Store(settings.folder)) == (2, [])
+    pool.run_cells(cells(), Settings(tmp_path / "straight"), 0, console)
+    assert returns(settings.folder) == returns(tmp_path / "straight")
 
 
 def test_a_cell_that_gives_no_sign_of_life_is_ended_by_force(tmp_path, console, monkeypatch):

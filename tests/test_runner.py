@@ -195,6 +195,7 @@ def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
         ("nan action", "an action in training was not finite", AT),
         ("nan policy", "an action in .* was not finite", AT),
         ("nan info", "size was nan", 20),
+        ("huge info", r"size was -1e\+11", 20),
     ],
 )
 def test_a_diverged_lane_does_not_stop_its_neighbour(tmp_path, fault, error, step):
@@ -207,6 +208,18 @@ def test_a_diverged_lane_does_not_stop_its_neighbour(tmp_path, fault, error, ste
     sick, sound = curves(tmp_path / "sick"), curves(tmp_path / "sound")
     assert sick[sick["seed"] == 1].reset_index(drop=True).equals(sound[sound["seed"] == 1].reset_index(drop=True))
     assert sick[sick["seed"] == 0]["step"].unique().tolist() == [10]
+
+
+def test_an_explosion_between_evaluations_is_seen_at_a_step_and_not_by_a_clock(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_EVERY", 3)
+    cell = a_cell(fault="huge info", at=AT, evaluations=1)
+    runner.run_cell(cell, Settings(tmp_path / "straight"))
+    assert runner.run_cell(cell, Settings(tmp_path / "broken"), stop=after(AT - 2)) is None
+    runner.run_cell(cell, Settings(tmp_path / "broken", checkpoint_minutes=0))
+    for name in ("straight", "broken"):
+        runs = Store(tmp_path / name).runs().set_index("seed")
+        assert runs["status"].to_dict() == {0: "diverged", 1: "completed"}
+        assert runs["error"][0] == f"size was -1e+11 (step {AT + 3}, update {AT + 3})"
 
 
 def test_training_ends_when_every_lane_has_diverged(tmp_path):

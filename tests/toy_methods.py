@@ -17,7 +17,7 @@ class WalkerConfig:
     rate: float = 0.1
     """Size of a step of the weights."""
     fault: str = ""
-    """What goes wrong, such as "raise", "nan action", "kill", "hang" or "interrupt"; see `walk`."""
+    """What goes wrong, such as "raise", "nan action", "huge info", "kill", "hang" or "interrupt"; see `walk`."""
     at: int = 10
     """Environment step of the fault."""
     sleep: float = 0.0
@@ -48,6 +48,7 @@ def walk(problem, config):
     walker = Walker(problem)
     problem.keep(walker=walker)
     environments = problem.environments
+    fault = "" if os.environ.get("WALKERS_ARE_SOUND") else config.fault
     rate = torch.tensor(config.rate).reshape(-1, 1, 1)
     while environments.steps < problem.budget:
         observations = torch.as_tensor(environments.observations).unsqueeze(1)
@@ -56,29 +57,38 @@ def walk(problem, config):
         info = {"size": walker.weights.square().mean((1, 2))}
         time.sleep(config.sleep)
         if environments.steps == config.at:
-            if config.fault == "raise":
+            if fault == "raise":
                 raise ValueError("first line\nthe walker stumbled")
-            if config.fault == "memory":
+            if fault == "memory":
                 raise MemoryError
-            if config.fault == "float":
+            if fault == "float":
                 raise FloatingPointError("nothing is finite")
-            if config.fault == "kill":
+            if fault == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            if config.fault == "interrupt":
+            if fault == "interrupt":
                 os.kill(os.getpid(), signal.SIGINT)
-            if config.fault == "interrupt parent":
+            if fault == "interrupt parent":
                 os.kill(os.getppid(), signal.SIGINT)
-            if config.fault == "hang":
+            if fault == "interrupt twice":
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
+            if fault == "interrupt parent twice":
+                os.kill(os.getppid(), signal.SIGINT)
+                os.kill(os.getppid(), signal.SIGTERM)
                 time.sleep(60)
-            if config.fault == "early":
+            if fault == "hang":
+                time.sleep(60)
+            if fault == "early":
                 return
         if environments.steps >= config.at:
-            if config.fault == "nan action":
+            if fault == "nan action":
                 actions[0] = torch.nan
-            if config.fault == "nan policy":
+            if fault == "nan policy":
                 walker.weights[0] = torch.nan
-            if config.fault == "nan info":
+            if fault == "nan info":
                 info["size"][0] = torch.nan
+            if fault == "huge info":
+                info["size"][0] = -1e11
         environments.step(actions.numpy())
         yield Progress(environments.steps, walker, info)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from .errors import UserError
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
+Precision = Literal["float32", "tf32", "bfloat16"]
 """Precisions of matrix products; sums, parameters and optimisers are always single precision."""
 WARM_UP = 3
 """Steps made one operation at a time before a CUDA graph is recorded, as PyTorch's documentation asks."""
@@ -35,8 +35,8 @@ def check_precision(precision: str, device: torch.device) -> None:
     Raises:
         UserError: there is no such precision, or not on this device.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision}")
+    if precision not in get_args(Precision):
+        raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision}")
     if precision == "tf32":
         if device.type != "cuda":
             raise UserError(f"precision tf32 is for CUDA; on {device.type} take float32 or bfloat16")

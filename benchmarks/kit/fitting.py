@@ -15,6 +15,7 @@ from itertools import count, islice
 import torch
 from torch import Tensor, nn
 
+from .bounds import Count, NonNegative, Part, Positive
 from .contract import Problem
 from .replay import Batch, Replay
 from .streams import Streams
@@ -29,23 +30,23 @@ BLOCK_ROWS = 100
 class FitConfig:
     """Settings of a supervised fit."""
 
-    steps: int = 3000
+    steps: Count = 3000
     """Gradient steps at most."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Demonstrated transitions per lane and step."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Adam's step size."""
-    weight_decay: float = 1e-4
+    weight_decay: NonNegative = 1e-4
     """Decoupled weight decay (AdamW)."""
-    held_out: float = 0.1
+    held_out: Part = 0.1
     """Share of the transitions held out, in `BLOCKS` contiguous blocks; 0 trains on all and keeps the last weights."""
-    check_every: int = 100
+    check_every: Count = 100
     """Steps between two looks at the held-out loss; the weights of the best look are kept, lane by lane."""
-    patience: int = 10
+    patience: Count = 10
     """Looks without improvement after which a lane's best weights are final."""
     refit: bool = False
     """Begin anew on all transitions, the held-out ones too, for as many steps as were found best."""
-    averaging: float = 0.0
+    averaging: Part = 0.0
     """Rate of an exponential running average of the weights, which is then what is judged and kept; 0 takes the weights
     themselves. For losses with noisy gradients."""
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .acceleration import Compiled, Graphed, check_precision
+from .acceleration import Compiled, Graphed, Precision, check_precision
+from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, detached
 from .replay import Batch
@@ -25,36 +26,36 @@ from .standardiser import Standardiser
 class SACConfig:
     """Settings of the shared learner."""
 
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: Sizes = (256, 256)
     """Hidden units of actor and critics (CleanRL, SB3, acme)."""
-    learning_rate: float = 3e-4
+    learning_rate: Positive = 3e-4
     """Adam step size of actor, critics and temperature (SB3, acme)."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Transitions per lane and update, B. Half of the usual 256: an update then costs half, and at the budgets used
     here the returns are as good."""
-    discount: float = 0.99
+    discount: Share = 0.99
     """gamma."""
-    target_rate: float = 0.005
+    target_rate: Rate = 0.005
     """tau, share of the online critic that enters the target critic at every update."""
     layer_norm: bool = True
     """Layer-normalised critics, which stay stable at small budgets."""
-    temperature: float = 0.2
+    temperature: Positive = 0.2
     """alpha, initial entropy temperature; the final one if `target_entropy` is None."""
     target_entropy: float | None = -1.0
     """Target of the policy entropy per action dimension, in nats; None keeps the temperature fixed."""
-    actor_period: int = 2
+    actor_period: Count = 2
     """Critic updates per update of actor and temperature (TD3's policy delay)."""
-    warmup: int = 2000
+    warmup: Steps = 2000
     """Environment steps with uniformly random actions before learning starts (at most a tenth of the budget)."""
-    updates_per_step: int = 1
+    updates_per_step: Count = 1
     """Updates per environment step after the warm-up."""
-    demonstration_fraction: float = 0.0
+    demonstration_fraction: Share = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
-    averaging: float = 0.999
+    averaging: Part = 0.999
     """Rate of the running average of the actor's weights, by its updates, that is handed over as the policy (as
     `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
     moment, such as how to begin an episode, of which a replay holds few, does not decide an evaluation."""
-    precision: str = "float32"
+    precision: Precision = "float32"
     """Precision of the matrix products: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that have it)."""
     compile: bool = False
     """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""

@@ -1,0 +1,74 @@
+"""Every online method of the registry, stopped, killed and started again by the runner, ends as if left in peace."""
+
+import numpy as np
+import pytest
+
+from benchmarks import grid, registry, runner
+from benchmarks.kit import replay
+from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.profiles import Profile
+from benchmarks.recording import Settings
+from benchmarks.store import Store
+
+BUDGET = 60
+
+
+class Killed(BaseException):
+    """Passes through the runner as nothing else does: what has not been saved by then is lost."""
+
+
+def stop_at(calls):
+    """A `stop` that turns true at the given call."""
+    left = iter([False] * calls)
+    return lambda: next(left, True)
+
+
+def kill_at(calls):
+    """A `stop` whose process dies at the given call."""
+    left = iter([False] * calls)
+
+    def stop():
+        for answer in left:
+            return answer
+        raise Killed
+
+    return stop
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Replays in several pieces, and demonstrations without an expert."""
+
+    def load(task, dataset, demos, subsample, seed):
+        generator = np.random.default_rng(seed)
+        path = generator.normal(size=(61, 4)).cumsum(0).astype(np.float32) / 10
+        actions = generator.uniform(-0.9, 0.9, (60, 1)).astype(np.float32)
+        return Demonstrations(path[:-1], actions, path[1:], np.zeros(60, bool), np.zeros(60, int), (seed,), np.zeros(1))
+
+    monkeypatch.setattr(replay, "BLOCK", 16)
+    monkeypatch.setattr(runner.datasets, "load", load)
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(registry.methods()) if registry.find_method(n).online])
+def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
+    profile = Profile(
+        name="test",
+        tasks=("inverted-pendulum",),
+        methods=(name,),
+        seeds=(0, 1) if registry.find_method(name).lanes else (0,),
+        steps=BUDGET,
+        evaluations=3,
+        eval_episodes=2,
+        overrides={name: tiny(registry.find_method(name))},
+    )
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123"))
+    straight, broken = Settings(tmp_path / "straight"), Settings(tmp_path / "broken")
+    runner.run_cell(cell, straight)
+    assert runner.run_cell(cell, broken, stop=stop_at(25)) is None
+    with pytest.raises(Killed):
+        runner.run_cell(cell, broken, stop=kill_at(25))
+    pulses = []
+    endings = runner.run_cell(cell, broken, pulses.append)
+    assert {ending.status for ending in endings.values()} == {"completed"}
+    assert 25 <= pulses[0].steps < 30, "it went on from its checkpoint"
+    assert Store(broken.folder).evaluations().equals(Store(straight.folder).evaluations())
