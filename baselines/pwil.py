@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.kit.bounds import Count, NonNegative, Positive
 from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.interaction import interact
@@ -37,11 +38,11 @@ SPARED = 1e-6
 class PWILConfig:
     """Settings of PWIL."""
 
-    alpha: float = 5.0
+    alpha: Positive = 5.0
     """Reward of a step that costs nothing (paper, equation 6)."""
-    beta: float = 5.0
+    beta: NonNegative = 5.0
     """How fast the reward falls with the cost (paper, equation 6)."""
-    horizon: int = 1000
+    horizon: Count = 1000
     """T, steps of a full episode: the time limit of all the suite's tasks."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner. As for NDI, a quarter of every batch are demonstrated transitions; their reward is alpha, as
