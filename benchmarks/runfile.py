@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from . import schema
 
+_RECORD = set(schema.RUNS.names)
 _AVERAGED_FROM = ("step", "update", "final", *schema.MEANS)
 
 
@@ -34,26 +36,32 @@ def write(file: BinaryIO, record: dict[str, Any], evaluations: pa.Table) -> None
     )  # fmt: skip
 
 
-def read(path: Path, columns: Sequence[str] = ()) -> tuple[dict[str, Any], pa.Table]:
-    """A run's record, and the named columns of its evaluations.
+def content(path: Path) -> bytes:
+    """All of a file, at once: parquet would come back to the disk for every column."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
+
+
+def read(source: Path | bytes, columns: Sequence[str] = ()) -> tuple[dict[str, Any], pa.Table]:
+    """A run's record, and the named columns of its evaluations, from a file or its content.
 
     Raises:
         NotARunError: it is something else.
         OSError: the file cannot be read.
     """
-    data = path.read_bytes()  # at once: parquet would come back to the disk for every column
+    data = source if isinstance(source, bytes) else content(source)
     record, _ = _checked(data)
     return record, _rows(data, columns)
 
 
-def read_averages(path: Path) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """A run's record, and the averages of its evaluations.
+def read_averages(source: Path | bytes) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """A run's record, and the averages of its evaluations, from a file or its content.
 
     Raises:
         NotARunError: it is something else.
         OSError: the file cannot be read.
     """
-    data = path.read_bytes()
+    data = source if isinstance(source, bytes) else content(source)
     record, stored = _checked(data)
     return record, averages(_rows(data, _AVERAGED_FROM)) if stored is None else json.loads(stored)
 
@@ -77,17 +85,30 @@ def averages(rows: pa.Table) -> dict[str, list[Any]]:
 def _checked(data: bytes) -> tuple[dict[str, Any], bytes | None]:
     """A run's record, and its averages as they are stored, if they are."""
     try:
-        found = pq.read_schema(pa.BufferReader(data))
-        record = json.loads((found.metadata or {})[b"run"])
+        found = pq.read_metadata(pa.BufferReader(data))
+        metadata = found.metadata or {}
+        record = json.loads(metadata[b"run"])
         version = record.get("schema")
     except (pa.ArrowException, KeyError, ValueError, AttributeError):
         raise NotARunError("it is torn or was not written by the store; delete it to run it again") from None
     if version not in range(1, schema.SCHEMA_VERSION + 1):
         raise NotARunError(f"it has schema version {version}, this version reads up to {schema.SCHEMA_VERSION}")
     record = schema.current(record)
-    if not found.equals(schema.written(version)) or record.keys() != set(schema.RUNS.names):
+    # schemas of parquet are compared first, since one of Arrow takes long to make
+    usual = found.schema.equals(_parquet_schema(version)) or found.schema.to_arrow_schema().equals(
+        schema.written(version)
+    )
+    if not usual or record.keys() != _RECORD:
         raise NotARunError("its columns are not those of its schema version")
-    return record, found.metadata.get(b"averages")
+    return record, metadata.get(b"averages")
+
+
+@cache
+def _parquet_schema(version: int) -> pq.ParquetSchema:
+    """Columns of the evaluations in a file of a schema version, as parquet knows them."""
+    file = pa.BufferOutputStream()
+    pq.write_table(schema.written(version).empty_table(), file)
+    return pq.read_metadata(pa.BufferReader(file.getvalue())).schema
 
 
 def _rows(data: bytes, columns: Sequence[str]) -> pa.Table:

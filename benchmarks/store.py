@@ -43,8 +43,8 @@ _ABANDONED_SECONDS = 3600.0
 
 Found = tuple[dict[str, Any], Any]
 """A stored run: its record and what was read of its evaluations."""
-Read = Callable[[Path], Found]
-"""From a file to a run; raises what `runfile.read` does."""
+Read = Callable[[Path | bytes], Found]
+"""From a file, or its content, to a run; raises what `runfile.read` does."""
 Reduce = Callable[[Sequence[Found]], pa.Table]
 """From some runs to one table with a column `run_id`."""
 
@@ -216,9 +216,11 @@ class Store:
         runs, rows, strangers = [RUNS.empty_table()], [reduce([])], []
         with ThreadPoolExecutor() as threads:
             for batch in _chunks(self._paths(), _BATCH):
-                errands = threads.map(lambda paths: [_attempt(read, path) for path in paths], _chunks(batch, _ERRAND))
+                # threads wait for the disk; more than one that parses would only wait for the others
+                errands = threads.map(_contents, _chunks(batch, _ERRAND))
                 named = []
-                for path, one in zip(batch, itertools.chain.from_iterable(errands), strict=True):
+                for path, data in zip(batch, itertools.chain.from_iterable(errands), strict=True):
+                    one = data if isinstance(data, OSError) else _attempt(read, data)
                     if isinstance(one, Exception):
                         _set_aside(path, str(one))
                     elif one[0]["run_id"] == path.stem:
@@ -253,9 +255,19 @@ class Store:
         return {run_id: found for run_id, (_, found) in chosen.items()}
 
 
-def _attempt(read: Read, path: Path) -> Found | Exception:
+def _contents(paths: Sequence[Path]) -> list[bytes | OSError]:
+    found: list[bytes | OSError] = []
+    for path in paths:
+        try:
+            found.append(runfile.content(path))
+        except OSError as error:
+            found.append(error)
+    return found
+
+
+def _attempt(read: Read, source: Path | bytes) -> Found | Exception:
     try:
-        return read(path)
+        return read(source)
     except (OSError, NotARunError) as error:
         return error
 

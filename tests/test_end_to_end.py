@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import minari
@@ -86,7 +87,8 @@ def test_lanes_together_and_alone_give_the_same_returns(first, home):
     np.testing.assert_allclose(together.reindex(alone.index), alone, rtol=1e-6)
 
 
-def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does_not_fit(home):
+def record(dataset_id, observation=None):
+    """A dataset of somebody else's of two random episodes; their third observation may be replaced."""
     environment = gym.make("InvertedPendulum-v5")
     environment.action_space.seed(0)
     buffers = []
@@ -95,11 +97,13 @@ def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does
         for _ in range(30):
             actions.append(environment.action_space.sample())
             observations.append(environment.step(actions[-1])[0])
+        if observation is not None:
+            observations[2] = np.full_like(observations[2], observation)
         flags = np.zeros(30, dtype=bool)
         arrays = (np.array(observations), np.array(actions), np.ones(30), flags, flags)
         buffers.append(EpisodeBuffer(number, number, None, *arrays))
     minari.create_dataset_from_buffers(
-        "somebody/pendulum-v0",
+        dataset_id,
         buffers,
         env="InvertedPendulum-v5",
         eval_env="InvertedPendulum-v5",
@@ -109,14 +113,31 @@ def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does
         code_permalink="https://example.org",
         description="for a test",
     )
+
+
+def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does_not_fit(home):
+    record("somebody/pendulum-v0")
     run("theirs", "--dataset", "somebody/pendulum-v0", "--set", "bc.fit.steps=20", methods="bc", seeds="0")
     assert Store(home / "theirs").runs()["dataset_id"].tolist() == ["somebody/pendulum-v0"]
+    assert_refused("hopper", "somebody/pendulum-v0", "does not fit task hopper")
 
-    refused = bench("run", "--methods", "bc", "--tasks", "hopper", "--dataset", "somebody/pendulum-v0", "--out", "no")
+
+def test_a_dataset_with_a_nan_and_a_torn_one_are_refused_in_one_line(home):
+    record("somebody/nan-v0", np.nan)
+    assert_refused("inverted-pendulum", "somebody/nan-v0", "NaN")
+    record("somebody/torn-v0")
+    file = home / "datasets" / "somebody" / "torn-v0" / "data" / "main_data.hdf5"
+    file.write_bytes(file.read_bytes()[:2000])
+    assert_refused("inverted-pendulum", "somebody/torn-v0", "torn-v0")
+
+
+def assert_refused(task, dataset, reason):
+    refused = bench("run", "--methods", "bc", "--tasks", task, "--dataset", dataset, "--out", "no")
     assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("error: dataset somebody/pendulum-v0 does not fit task hopper")
-    assert not (home / "no").exists()
+    assert refused.stderr.count("\n") == 1, refused.stderr
+    assert refused.stderr.startswith(f"error: dataset {dataset}")
+    assert reason in refused.stderr
+    assert not Path("no").exists()
 
 
 def test_the_embedded_dataset_was_built_once(first, home):

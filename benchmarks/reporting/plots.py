@@ -38,7 +38,7 @@ def learning_curves(results: Results, demos: int) -> Figure | None:
     tasks = [task for task in results.tasks if any(len(results.scores(e.name, task, demos)) for e in entries)]
     if not tasks:
         return None
-    looks = style.looks(results.runs["entry"])
+    looks = style.looks(results.runs["entry"].unique())
     with matplotlib.rc_context(style.theme()):
         figure, panels, free = _panels(tasks, _STEPS)
         handles: dict[str, Line2D] = {}
@@ -80,7 +80,7 @@ def aggregates(results: Results, demos: int) -> Figure | None:
         return None
     points = {entry: aggregate(runs) for entry, runs in scores.items()}
     ranking = sorted(scores, key=lambda entry: (points[entry][0], entry.name))
-    looks = style.looks(results.runs["entry"])
+    looks = style.looks(results.runs["entry"].unique())
     with matplotlib.rc_context(style.theme()):
         figure = Figure(figsize=(7.2, 1.1 + max(1.6, 0.24 * len(scores))), layout="constrained")
         dots, profiles = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -121,7 +121,7 @@ def demonstration_numbers(results: Results) -> Figure | None:
     tasks = [t for t in results.tasks if any(len(results.scores(e.name, t, n)) for e in entries for n in numbers)]
     if not tasks:
         return None
-    looks = style.looks(results.runs["entry"])
+    looks = style.looks(results.runs["entry"].unique())
     with matplotlib.rc_context(style.theme()):
         figure, panels, free = _panels(tasks, "Demonstrations (whole episodes)")
         handles: dict[str, Line2D] = {}
@@ -175,7 +175,7 @@ def _curve(results: Results, entry: Entry, task: str, demos: int) -> tuple[np.nd
     rows = results.curves(entry.name, task, demos)
     if rows["step"].max() == 0:  # an offline method: what happened at earlier updates has no place on this axis
         rows = rows[rows["final"]]
-    means = rows.pivot_table(index="run_id", columns="step", values="return", aggfunc="mean").dropna(axis=1)
+    means = rows.pivot_table(index="run", columns="step", values="return", aggfunc="mean").dropna(axis=1)
     return means.columns.to_numpy(np.float64), means.to_numpy(np.float64)
 
 

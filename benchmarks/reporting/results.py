@@ -104,10 +104,18 @@ class Results:
         return self.runs.groupby(["entry", "task", "demos"]).indices
 
     def cell(self, entry: str, task: str, demos: int) -> pd.DataFrame:
-        """Runs of one entry on one task, one per seed, also those that failed."""
-        nothing = np.array([], dtype=int)
-        places = [self._cells.get((entry, task, number), nothing) for number in sorted({0, demos})]
-        return self.runs.iloc[np.concatenate(places)]
+        """Runs of one entry on one task, one per seed, also those that failed; not to be changed."""
+        key = entry, task, demos
+        if key not in self._taken:
+            nothing = np.array([], dtype=int)
+            places = [self._cells.get((entry, task, number), nothing) for number in sorted({0, demos})]
+            self._taken[key] = self.runs.iloc[np.concatenate(places)]
+        return self._taken[key]
+
+    @cached_property
+    def _taken(self) -> dict[Any, pd.DataFrame]:
+        """What `cell` has given: every table and figure asks for the same."""
+        return {}
 
     def curves(self, entry: str, task: str, demos: int) -> pd.DataFrame:
         """Evaluations of the runs of a cell that count."""
@@ -115,7 +123,7 @@ class Results:
         counted = cell.index[cell["counted"]].to_numpy()
         runs = self.evaluations["run"].to_numpy()
         spans = zip(np.searchsorted(runs, counted), np.searchsorted(runs, counted, "right"), strict=True)
-        return self.evaluations.iloc[[place for span in spans for place in range(*span)]]
+        return self.evaluations.iloc[np.concatenate([np.arange(*span) for span in spans] or [counted])]
 
     def scores(self, entry: str, task: str, demos: int, column: str = "score") -> np.ndarray:
         """Final scores of the seeds that count, (seeds,) float64."""

@@ -6,7 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -195,11 +195,18 @@ def published_table(demos: int) -> Table | None:
 
 def aggregate(scores: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
     """Interquartile mean of one method and its 95% interval (2,); NaN where there is no score or no spread."""
+    return _aggregate(tuple(np.asarray(task, np.float64).tobytes() for task in scores))
+
+
+@lru_cache(maxsize=1024)
+def _aggregate(scores: tuple[bytes, ...]) -> tuple[float, np.ndarray]:
+    """The same; kept, since tables and figures ask for the same and resampling takes long."""
     if not scores:
         return float("nan"), np.full(2, np.nan)
+    arrays = [np.frombuffer(task) for task in scores]
     return (
-        float(statistics.interquartile_mean(scores)),
-        statistics.bootstrap_interval(statistics.interquartile_mean, scores),
+        float(statistics.interquartile_mean(arrays)),
+        statistics.bootstrap_interval(statistics.interquartile_mean, arrays),
     )
 
 
