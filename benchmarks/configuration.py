@@ -27,7 +27,7 @@ from .registry import near_miss
 Config = TypeVar("Config")
 
 MOST = 10**12
-"""No whole number among settings is larger: all of them fit wherever they go."""
+"""No whole number among settings and in profiles is larger: all of them fit wherever they go."""
 _SIGNS = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 

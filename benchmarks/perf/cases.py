@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.replay import Batch
-from benchmarks.kit.sac import SACConfig
 
 OBSERVATIONS, ACTIONS = 17, 6
 BUDGET = 20_000
@@ -102,16 +100,6 @@ def advance(progress: Iterator[Progress], items: int = PERIOD) -> Callable[[], i
 def lane_name(lanes: int) -> str:
     """The name of a benchmark with so many lanes."""
     return counted(lanes, "lane")
-
-
-def precisions() -> list[str]:
-    """The precisions that the learner offers."""
-    return ["float32", "bfloat16"] if "precision" in {field.name for field in fields(SACConfig)} else ["float32"]
-
-
-def sac_config(precision: str, batch_size: int = SACConfig.batch_size) -> SACConfig:
-    """The learner's setting in a precision."""
-    return configure(SACConfig(batch_size=batch_size), {} if precision == "float32" else {"precision": precision})
 
 
 def _demonstrations(seed: int, observation_size: int, steps: int = 1000) -> Demonstrations:

@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import provenance
 from benchmarks.kit.replay import Experience
-from benchmarks.kit.sac import SAC
+from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.reporting import plots, style
 from benchmarks.terminal import console
@@ -111,7 +111,7 @@ def _median_seconds(function: Callable[[], Any]) -> tuple[float, int]:
 
 def _update(size: Size) -> tuple[Callable[[], Any], int]:
     problem = cases.problem(size.lanes, size.observations)
-    config = cases.sac_config("float32", size.batch)
+    config = SACConfig(batch_size=size.batch)
     sac, batch = SAC(problem, config, Standardiser.identity(problem)), cases.batch(*asdict(size).values())
 
     def updates() -> None:

@@ -13,13 +13,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from benchmarks.configuration import MOST
 from benchmarks.kit.errors import UserError
 from benchmarks.registry import near_miss
 
 FOLDER = Path(__file__).parent
 """Where the suite's own profiles lie."""
-MOST = 10**12
-"""No number in a profile is larger: all of them fit wherever they go."""
 MOST_NUMBERS = 100_000
 """Most seeds of a profile: whoever wants more has mistyped a range."""
 

@@ -7,20 +7,8 @@ JAX compiles before the clock starts; it works ahead of the loop by at most one 
 from __future__ import annotations
 
 from clock import LEARNING_STARTS, Clock, arguments
+from sb3_sac import Timed
 from sbx import SAC
-from stable_baselines3.common.callbacks import BaseCallback
-
-
-class Timed(BaseCallback):
-    """Tells the clock about every environment step; ends the training when the clock has stopped."""
-
-    def __init__(self, clock):
-        super().__init__()
-        self.clock = clock
-
-    def _on_step(self):
-        return self.clock.at(self.num_timesteps, self.model._n_updates)
-
 
 if __name__ == "__main__":
     options = arguments().parse_args()
