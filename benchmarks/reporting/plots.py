@@ -6,6 +6,7 @@ give nothing to draw; `save` writes it as PNG and SVG, with the same bytes for t
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
@@ -79,20 +80,25 @@ def aggregates(results: Results, demos: int) -> Figure | None:
     if not scores:
         return None
     points = {entry: aggregate(runs) for entry, runs in scores.items()}
+    text = f"{_plural(len(tasks), 'task')}, {_seeds(results, scores, [demos])}; stratified bootstrap over seeds"
+    text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
     ranking = sorted(scores, key=lambda entry: (points[entry][0], entry.name))
     looks = style.looks(results.runs["entry"].unique())
+    labels = [textwrap.fill(entry.label, 26) for entry in ranking]  # with settings in it a label may be a long one
+    lines = sum(label.count("\n") + 1 for label in labels)
     with matplotlib.rc_context(style.theme()):
-        figure = Figure(figsize=(7.2, 1.1 + max(1.6, 0.24 * len(scores))), layout="constrained")
+        height = 1.1 + max(1.6, 0.24 * lines) + 0.13 * text.count("\n")
+        figure = Figure(figsize=(7.2, height), layout="constrained")
         dots, profiles = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        for height, entry in enumerate(ranking):
+        for place, entry in enumerate(ranking):
             iqm, (low, high) = points[entry]
             look = looks[entry.name]
-            dots.plot([low, high], [height, height], color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
-            dots.plot([iqm], [height], marker=look.marker, color=look.color, markersize=6.5, mec="white", mew=0.6)
+            dots.plot([low, high], [place, place], color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
+            dots.plot([iqm], [place], marker=look.marker, color=look.color, markersize=6.5, mec="white", mew=0.6)
             profile = statistics.performance_profile(scores[entry], _THRESHOLDS)
             if entry.method != "expert":  # a step at 1, where the line of reference stands
                 profiles.plot(_THRESHOLDS, profile, label=entry.label, **look.line)
-        dots.set_yticks(range(len(ranking)), [entry.label for entry in ranking])
+        dots.set_yticks(range(len(ranking)), labels)
         dots.set_ylim(-0.6, len(ranking) - 0.4)
         dots.grid(axis="y", visible=False)
         dots.tick_params(axis="y", length=0)
@@ -106,8 +112,6 @@ def aggregates(results: Results, demos: int) -> Figure | None:
         profiles.set_xlabel("Normalised return τ (0 random, 1 expert)")
         profiles.set_ylabel("Fraction of runs above τ")
         profiles.set_title("Performance profile")
-        text = f"{_plural(len(tasks), 'task')}, {_seeds(results, scores, [demos])}; stratified bootstrap over seeds"
-        text += f"; not on every task: {', '.join(missing)}" if missing else ""
         figure.supxlabel(text, fontsize=7.5, color="#555555")
     return figure
 
