@@ -66,6 +66,25 @@ def test_the_card_says_how_it_was_made_and_what_it_returns(trained):
     assert card["returns"] == measure_returns(PENDULUM, policy, 2)["returns"]
 
 
+def test_an_expert_may_learn_from_the_first_dimensions_alone(tmp_path):
+    changes = (*SMALL, "sac.observed=3", "sac.steps_per_update=2")
+    card = training.train(PENDULUM.name, tmp_path, Console(quiet=True), 90, 4, changes, episodes=2)
+    weight = load_expert(PENDULUM.name, folder=tmp_path).hidden_0.weight
+    assert weight.shape == (16, 4)
+    assert (weight[:, 3] == 0).all()
+    assert (weight[:, :3] != 0).all()
+    # what was evaluated is what was exported
+    means = Store(tmp_path).evaluations().groupby("step")["return"].mean()
+    weights, kept = read_snapshot(tmp_path, Store(tmp_path).runs()["run_id"].item())
+    assert weights["hidden_0.weight"].shape == (16, 3)
+    assert (card["steps"], means[kept]) == (kept, means.max())
+
+
+def test_more_dimensions_than_there_are_is_a_mistake(tmp_path):
+    with pytest.raises(UserError, match="training of inverted-pendulum"):
+        training.train(PENDULUM.name, tmp_path, Console(quiet=True), 90, 4, (*SMALL, "sac.observed=5"), episodes=2)
+
+
 def test_given_again_it_only_measures(trained, monkeypatch):
     folder, card = trained
     monkeypatch.setattr(training.pool, "run_cells", lambda cells, *_: training.pool.Outcome() if not cells else 1 / 0)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from benchmarks import grid, pool, registry
 from benchmarks.configuration import settings
+from benchmarks.environment import make, spaces
 from benchmarks.kit.errors import UserError
 from benchmarks.profiles import Profile
 from benchmarks.recording import Settings
 from benchmarks.store import Store
+from benchmarks.tasks import Task
 
 from . import ExpertPolicy, export
 from .measure import EPISODES, measure_returns
@@ -86,11 +90,19 @@ def train(
     if outcome.failed:
         raise UserError(f"the training of {task.name} has {outcome.endings[run.run_id].status}; see its error above")
     weights, kept = read_snapshot(folder, run.run_id)
+    weights["hidden_0.weight"] = _for_all_observations(weights["hidden_0.weight"], task)
     policy = ExpertPolicy(weights, "rescaled")
     stored = Store(folder).runs()
     (record,) = stored[stored["run_id"] == run.run_id].to_dict("records")
     card = {**_card(run, record, kept, policy), **measure_returns(task, policy, episodes)}
     return export(task.name, weights, card, folder)
+
+
+def _for_all_observations(weight: np.ndarray, task: Task) -> np.ndarray:
+    """First layer (units, d) of a policy that sees the first n of d dimensions (units, n): the others count nothing."""
+    with closing(make(task)) as environment:
+        (size,) = spaces(environment)[0].shape
+    return np.pad(weight, ((0, 0), (0, size - weight.shape[1])))
 
 
 def _card(run: grid.Run, stored: Mapping[Hashable, Any], kept: int, policy: ExpertPolicy) -> dict[str, Any]:

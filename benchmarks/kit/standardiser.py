@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .contract import Problem
+from .errors import UserError
 
 
 class Standardiser(nn.Module):
@@ -19,8 +20,8 @@ class Standardiser(nn.Module):
     would blow up every network behind it: with one demonstration some dimensions hardly vary.
 
     Args:
-        mean: (L, 1, d).
-        std: (L, 1, d), positive.
+        mean: (L, 1, n); what follows the first n dimensions of an observation is left out.
+        std: (L, 1, n), positive.
         clip: bound of every standardised value.
         absorbing: append a bit that is 0 in real states and 1 in the absorbing state, whose other entries are 0
             (discriminator-actor-critic, arXiv 1809.02925).
@@ -37,9 +38,16 @@ class Standardiser(nn.Module):
         self.register_buffer("std", std)
 
     @classmethod
-    def identity(cls, problem: Problem) -> Standardiser:
-        """No change, for methods that have no demonstrations."""
-        shape = (problem.lanes, 1, problem.observation_size)
+    def identity(cls, problem: Problem, observed: int | None = None) -> Standardiser:
+        """No change, for methods that have no demonstrations; optionally the first `observed` dimensions only.
+
+        Raises:
+            UserError: there are fewer dimensions than that.
+        """
+        size = problem.observation_size
+        if observed is not None and observed > size:
+            raise UserError(f"{observed} dimensions are to be observed, but {problem.task} has only {size}")
+        shape = (problem.lanes, 1, observed or size)
         zeros, ones = torch.zeros(shape, device=problem.device), torch.ones(shape, device=problem.device)
         return cls(zeros, ones, clip=math.inf)
 
@@ -60,7 +68,8 @@ class Standardiser(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Standardised observations (L, N, size) for raw ones (L, N, d)."""
-        states = ((observations - self.mean) / self.std).clamp_(-self.clip, self.clip)
+        observed = observations[..., : self.mean.shape[-1]]
+        states = ((observed - self.mean) / self.std).clamp_(-self.clip, self.clip)
         return F.pad(states, (0, 1)) if self.absorbing else states
 
     def absorbing_state(self) -> Tensor:
