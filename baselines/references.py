@@ -70,9 +70,11 @@ def train_sac(problem: Problem, config: OracleConfig) -> Iterator[Progress]:
     problem.keep(learner=learner, experience=experience)
     info: dict[str, torch.Tensor] = {}
     for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+        if problem.environments.steps % config.steps_per_update:
+            updates = 0
         if config.standardise and updates and not learner.updates:
             experience.fit_standardiser()
-        for _ in range(updates if problem.environments.steps % config.steps_per_update == 0 else 0):
+        for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=config.reward_scale * batch.rewards))
         yield Progress(learner.updates, learner.deployed, info)

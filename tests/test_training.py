@@ -67,7 +67,7 @@ def test_the_card_says_how_it_was_made_and_what_it_returns(trained):
 
 
 def test_an_expert_may_learn_from_the_first_dimensions_alone(tmp_path):
-    changes = (*SMALL, "sac.observed=3", "sac.steps_per_update=2")
+    changes = (*SMALL, "sac.observed=3", "sac.steps_per_update=3")
     card = training.train(PENDULUM.name, tmp_path, Console(quiet=True), 90, 4, changes, episodes=2)
     weight = load_expert(PENDULUM.name, folder=tmp_path).hidden_0.weight
     assert weight.shape == (16, 4)
