@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.bounds import NonNegative, Sizes
+from benchmarks.kit.bounds import NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
@@ -37,8 +38,14 @@ class EBMConfig(DensityConfig):
     """Form of score matching."""
     prior: NonNegative = 0.0
     """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
-    fit: FitConfig = field(default_factory=lambda: FitConfig(5000, 64, weight_decay=0.0, refit=True, averaging=0.999))
-    """Optimisation; for the denoising objective every transition enters a batch twice, with noise of either sign."""
+    noise: Annotated[tuple[Positive, ...], MinLen(1)] = (0.1, 0.3)
+    """As in `DensityConfig`. With one narrow level alone the energy is whatever it happens to be a step away from the
+    demonstration, and an agent finds where that is low: another gait of HalfCheetah had the demonstration's density."""
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(10_000, 64, weight_decay=0.0, held_out=0.0, averaging=0.999)
+    )
+    """Optimisation; for the denoising objective every transition enters a batch twice, with noise of either sign. It
+    does not stop early: the loss is mostly the noise of its targets, and its lowest look comes at a random time."""
 
     def build(self, problem: Problem) -> EBM:
         """An unfitted energy model for every lane."""
