@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from .compare_command import compare
 from .data_commands import demos_app, references
 from .density_commands import density
 from .expert_commands import experts_app
 from .kit.errors import UserError
 from .store_commands import store_app
-from .terminal import console, show_own_warnings, table
+from .terminal import console, counted, show_own_warnings, table
 
 if TYPE_CHECKING:
     from .grid import Cell, Run
@@ -38,6 +39,7 @@ app.add_typer(experts_app, name="experts")
 app.add_typer(store_app, name="store")
 app.command()(references)
 app.command()(density)
+app.command()(compare)
 
 CUSTOM = "custom"
 """Name of the profile of runs that are put together on the command line."""
@@ -128,7 +130,6 @@ def run(
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
     from . import datasets, grid
-    from .display import counted
     from .store import Store
 
     chosen = _profile(
@@ -321,7 +322,7 @@ def _can_mirror() -> bool:
 
 
 def _estimate(cells: list[Cell], workers: int) -> str:
-    from .display import counted, duration
+    from .display import duration
     from .grid import makespan
 
     seconds = [cell.seconds for cell in cells]
@@ -332,7 +333,6 @@ def _estimate(cells: list[Cell], workers: int) -> str:
 def _memory(cells: list[Cell], workers: int) -> str:
     from rich.filesize import decimal
 
-    from .display import counted
     from .memory import most_at_once
 
     most = decimal(most_at_once(cells, workers))

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from .grid import Cell
+from .terminal import counted
 
 PLAIN_SHARE = 0.1
 """Share of a cell's budget between two plain lines."""
@@ -131,8 +132,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number of things: "1 process", "2 processes"."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"

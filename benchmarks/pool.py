@@ -26,7 +26,7 @@ from rich.console import Console
 
 from .checkpoint import remove_finished
 from .claims import Claims
-from .display import Display, counted
+from .display import Display
 from .grid import Cell
 from .kit.errors import UserError
 from .leases import Leases
@@ -34,6 +34,7 @@ from .recording import Ending, Recording, Settings
 from .runner import Pulse, run_cell
 from .staging import variables
 from .store import Store
+from .terminal import counted
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """More threads than cores would fight each other, and the number of threads changes the last bits of results."""

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from .kit.errors import UserError
-from .terminal import console, table
+from .terminal import console, counted, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,6 @@ def verify_store(folder: Folder = QUICK) -> None:
 
     Nothing is changed. Exit code: 0 if all is well, 1 if something is wrong.
     """
-    from .display import counted
     from .verification import verify
 
     runs, found = verify(_store(folder))
@@ -53,7 +52,7 @@ def verify_store(folder: Folder = QUICK) -> None:
 @store_app.command("ls")
 def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None, status: Statuses = None) -> None:
     """List the runs, one line each: how they ended, where, and their final return."""
-    from .display import counted, duration
+    from .display import duration
 
     runs, evaluations = _store(folder).averages()
     runs = _chosen(runs, task=task, method=method, status=status)
@@ -113,7 +112,6 @@ def export_rows(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write the stored rows to one file: every evaluation episode with the columns of its run, or the runs alone."""
-    from .display import counted
     from .store import SetAside
 
     if rows not in ("evaluations", "runs"):

@@ -21,6 +21,11 @@ def table(*columns: str) -> Table:
     return made
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: "1 process", "2 processes"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def show_own_warnings() -> None:
     """Print the suite's own warnings as one line each; leave the others to Python."""
     otherwise = warnings.showwarning

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
+from benchmarks.reporting.comparison import Difference, difference
 from benchmarks.reporting.formats import EMPTY, Cell, Row, Table
 from benchmarks.reporting.results import Entry, Results
 from benchmarks.store import Store
@@ -51,7 +52,7 @@ def run(folder: Path, methods: tuple[str, ...], tasks: str, seeds: str, workers:
 
 
 def comparison(folder: Path, ours: str) -> Table:
-    """Ours beside every other method of a folder, task by task, with 95% bootstrap intervals over seeds.
+    """Ours beside every other method of a folder, task by task, with 95% intervals over seeds.
 
     Args:
         folder: results folder.
@@ -73,15 +74,15 @@ def comparison(folder: Path, ours: str) -> Table:
     header = ["", "Seeds", "Final return", "Mean over evaluations", "Ours − it", "P(ours better)"]
     notes = [
         "Mean over seeds of each seed's mean over the evaluation episodes, with its 95% percentile bootstrap interval "
-        "over seeds; so are the difference of the final returns and the chance that a run of ours returns more."
+        "over seeds; so is the chance that a run of ours returns more. Difference of the final returns: with the 95% "
+        "interval of Welch's t-test."
     ]
     return Table("comparison", f"{own[0].label} and its peers", header, sections, notes)
 
 
-def verdict(difference: np.ndarray) -> str:
-    """What the interval (2,) of ours minus theirs says: "ours better", "ours worse" or "no difference shown"."""
-    low, high = difference
-    return "ours better" if low > 0 else "ours worse" if high < 0 else "no difference shown"
+def verdict(gap: Difference) -> str:
+    """What the interval of ours minus theirs says: "ours better", "ours worse" or "no difference shown"."""
+    return "ours better" if gap.low > 0 else "ours worse" if gap.high < 0 else "no difference shown"
 
 
 def _line(results: Results, entry: Entry, own: Entry, task: str, demos: int) -> tuple[str, list[Cell]]:
@@ -92,12 +93,12 @@ def _line(results: Results, entry: Entry, own: Entry, task: str, demos: int) -> 
     cells = [Cell(str(len(scores))), _with_interval(scores), _with_interval(_along(results, entry, task, demos))]
     if entry == own:
         return entry.label, [*cells, EMPTY, EMPTY]
-    gap = statistics.bootstrap_interval(lambda a, b: statistics.mean(a) - statistics.mean(b), [mine], [scores])
+    gap = difference(mine, scores)
     better = statistics.bootstrap_interval(statistics.probability_of_improvement, [mine], [scores])
     chance = float(statistics.probability_of_improvement([mine], [scores]))
     return entry.label, [
         *cells,
-        Cell(f"{mine.mean() - scores.mean():,.0f}", f"[{gap[0]:,.0f}, {gap[1]:,.0f}]", verdict(gap)),
+        Cell(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
         Cell(f"{chance:.2f}", f"[{better[0]:.2f}, {better[1]:.2f}]"),
     ]
 

@@ -9,11 +9,11 @@ import torch
 
 from benchmarks import registry
 from benchmarks.configuration import configure, settings
-from benchmarks.display import counted
 from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.replay import Batch
+from benchmarks.terminal import counted
 
 OBSERVATIONS, ACTIONS = 17, 6
 BUDGET = 20_000

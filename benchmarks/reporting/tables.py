@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.terminal import counted
+
 from . import statistics, style
 from .formats import EMPTY, Cell, Row, Table
 from .results import Entry, Results, family, settings, shipped_reference
@@ -111,7 +113,7 @@ def returns_table(results: Results, demos: int) -> Table:
     ]
     return Table(
         f"returns-{suffix(demos)}",
-        f"Return with {_count(demos, 'demonstration')}" if demos else "Return without demonstrations",
+        f"Return with {counted(demos, 'demonstration')}" if demos else "Return without demonstrations",
         ["Method", *map(results.title, results.tasks)],
         _sections(entries, lines),
         notes,
@@ -136,7 +138,7 @@ def normalized_table(results: Results, demos: int) -> Table:
     for entry in entries:
         by_task = task_scores(results, entry, demos)
         complete = set(by_task) == scored
-        note = "" if complete or not by_task else f"over {len(by_task)} of {_count(len(scored), 'task')}"
+        note = "" if complete or not by_task else f"over {len(by_task)} of {counted(len(scored), 'task')}"
         iqm, (low, high) = aggregate([*by_task.values()])
         gap = float(statistics.optimality_gap([*by_task.values()])) if by_task else float("nan")
         spread = "" if np.isnan(low) else f"[{low:z.2f}, {high:z.2f}]"
@@ -149,7 +151,7 @@ def normalized_table(results: Results, demos: int) -> Table:
         for winner in _best({e.name: round(values[name][e.name], 2) for e in entries if e.contestant}):
             cells[name][winner] = cells[name][winner]._replace(bold=True)
     notes = [
-        f"Normalised return: 0 is the random policy, 1 the expert; mean over {_count(usual, 'seed')}"
+        f"Normalised return: 0 is the random policy, 1 the expert; mean over {counted(usual, 'seed')}"
         f"{_episodes(results, demos).replace(' over', ' and')}.",
         "IQM: interquartile mean over all seeds of all tasks, with the 95% interval of a stratified bootstrap (seeds "
         "resampled within each task). Gap: mean shortfall below 1. Bold: best of the methods that learn from "
@@ -158,7 +160,7 @@ def normalized_table(results: Results, demos: int) -> Table:
     ]
     return Table(
         f"normalized-{suffix(demos)}",
-        f"Normalised return with {_count(demos, 'demonstration')}" if demos else "Normalised return",
+        f"Normalised return with {counted(demos, 'demonstration')}" if demos else "Normalised return",
         ["Method", *map(results.title, results.tasks), "IQM [95%]", "Gap"],
         _sections(entries, lambda entry: [Row(entry.label, [cells[name][entry.name] for name in header])]),
         notes,
@@ -182,7 +184,7 @@ def published_table(demos: int) -> Table | None:
         sections.append(rows)
     return Table(
         f"published-{suffix(demos)}",
-        f"Published returns with {_count(demos, 'demonstration')}, as the papers give them",
+        f"Published returns with {counted(demos, 'demonstration')}, as the papers give them",
         ["Method", *environments],
         sections,
         [
@@ -223,11 +225,7 @@ def scored_tasks(results: Results, demos: int) -> set[str]:
 
 def suffix(demos: int) -> str:
     """How file names tell the number of demonstrations."""
-    return _count(demos, "demonstration").replace(" ", "-")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return counted(demos, "demonstration").replace(" ", "-")
 
 
 def _cell(mean: float, std: float, digits: int, note: str = "", bold: bool = False) -> Cell:
@@ -275,13 +273,13 @@ def _usual_seeds(results: Results, demos: int) -> int:
 
 def _seeds_note(runs: pd.DataFrame, usual: int) -> str:
     """What is unusual about the seeds of a cell."""
-    counted = int(runs["counted"].sum())
-    if counted == len(runs):
-        return "" if counted in (0, usual) else _count(counted, "seed")
+    good = int(runs["counted"].sum())
+    if good == len(runs):
+        return "" if good in (0, usual) else counted(good, "seed")
     names = {"completed": "without a final score", "timeout": "timed out"}
     ends = Counter(names.get(status, status) for status in runs.loc[~runs["counted"], "status"])
     faults = [f"{number} {end}" for end, number in sorted(ends.items())]
-    return f"{counted}/{_count(len(runs), 'seed')}, {', '.join(faults)}"
+    return f"{good}/{counted(len(runs), 'seed')}, {', '.join(faults)}"
 
 
 def _episodes(results: Results, demos: int) -> str:
@@ -302,7 +300,7 @@ def _protocol(results: Results, demos: int, entries: Sequence[Entry]) -> list[st
         kept = [f"every {k}th transition kept" for k in sorted(learned["subsample"].unique()) if k > 1]
         datasets = sorted(learned["dataset_id"].dropna().unique())
         lines.append(
-            f"Demonstrations: {_count(demos, 'whole episode')} per seed"
+            f"Demonstrations: {counted(demos, 'whole episode')} per seed"
             + (f" ({', '.join(kept)})" if kept else "")
             + (f" from {', '.join(datasets)}" if datasets else "")
             + ", the same for every method."
