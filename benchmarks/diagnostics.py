@@ -103,8 +103,10 @@ def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.D
         say: told what is under way.
 
     Returns:
-        Columns reward, seed, behaviour, level, episode, return, length, and mean and median of the score over the
-        episode's steps.
+        Columns reward, seed, behaviour, level, episode, return, length, mean of the score over the episode's steps,
+        and earned: what the episode earns where the score is paid as NDI pays log q, nothing for less than the least
+        likely demonstrated transition has, as a share of what a demonstration earns. An episode that ends early earns
+        little, however good its steps.
 
     Raises:
         UserError: the dataset cannot be used, or has fewer episodes than demonstrations are asked for.
@@ -141,8 +143,9 @@ def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.D
             say(f"fitting {reward.label}")
             score = reward.fit(problem, reward.config)
             say(f"scoring with {reward.label}")
+            scale = _Scale.of(*_values(score, visited[0], plan.seeds))
             for one in visited:
-                rows += _scored(reward.name, score, one, plan.seeds)
+                rows += _scored(reward.name, scale, *_values(score, one, plan.seeds), one, plan.seeds)
     return pd.DataFrame(rows)
 
 
@@ -259,17 +262,42 @@ def _references(plan: Plan, problem: Problem) -> Iterator[Visited]:
 
 
 @torch.no_grad()
-def _scored(reward: str, score: Score, visited: Visited, seeds: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-    """Rows of one behaviour."""
+def _values(score: Score, visited: Visited, seeds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (L, E, T) of one behaviour, and lengths (L, E)."""
     lanes, (_, episodes, steps, _) = len(seeds), visited.observations.shape
     observations, actions = (
         column.expand(lanes, -1, -1, -1).flatten(1, 2) for column in (visited.observations, visited.actions)
     )
     parts = [score(*pair) for pair in zip(observations.split(ROWS, 1), actions.split(ROWS, 1), strict=True)]
     values = torch.cat(parts, dim=1).double().view(lanes, episodes, steps).numpy()
-    shape = (lanes, episodes)
-    lengths, returns = np.broadcast_to(visited.lengths, shape), np.broadcast_to(visited.returns, shape)
-    for lane, episode in np.ndindex(shape):
+    return values, np.broadcast_to(visited.lengths, (lanes, episodes))
+
+
+class _Scale(NamedTuple):
+    """What is paid for a score, per lane (L,): nothing up to `floor`, and 1 in all for a usual demonstration."""
+
+    floor: np.ndarray
+    reach: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, lengths: np.ndarray) -> _Scale:
+        """From the demonstrations' scores (L, E, T) and lengths (L, E)."""
+        inside = np.ma.masked_array(values, np.arange(values.shape[-1]) >= lengths[..., None])
+        floor = inside.min((1, 2)).filled()
+        return cls(floor, (inside.sum((1, 2)) - floor * lengths.sum(1)).filled() / lengths.shape[1])
+
+    def earned(self, lane: int, values: np.ndarray) -> float:
+        """By an episode with these scores (T,); 0 where the demonstrations' scores are all the same."""
+        paid = np.maximum(values - self.floor[lane], 0).sum()
+        return float(paid / self.reach[lane]) if self.reach[lane] > 0 else 0.0
+
+
+def _scored(
+    reward: str, scale: _Scale, values: np.ndarray, lengths: np.ndarray, visited: Visited, seeds: tuple[int, ...]
+) -> Iterator[dict[str, Any]]:
+    """Rows of one behaviour with scores (L, E, T)."""
+    returns = np.broadcast_to(visited.returns, lengths.shape)
+    for lane, episode in np.ndindex(lengths.shape):
         inside = values[lane, episode, : lengths[lane, episode]]
         yield {
             "reward": reward,
@@ -280,5 +308,5 @@ def _scored(reward: str, score: Score, visited: Visited, seeds: tuple[int, ...])
             "return": float(returns[lane, episode]),
             "length": len(inside),
             "mean": float(inside.mean()),
-            "median": float(np.median(inside)),
+            "earned": scale.earned(lane, inside),
         }

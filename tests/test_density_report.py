@@ -14,15 +14,15 @@ STAGES = (100.0, 200.0, 300.0, 400.0, 500.0, 600.0)
 
 
 def rows_of(reward, score_of, seeds=(0, 1), best=900.0, expert=True):
-    """Rows whose mean score is a function of return, level and seed; the median is its negative."""
+    """Rows whose score is a function of return, level and seed; so is what an episode earns, with noise."""
     generator = np.random.default_rng(0)
     behaviours = [("demonstrations", 0.0, 1000.0), ("other episodes", 0.0, 990.0), ("motionless", 0.0, 100.0)]
     behaviours += [("random", 0.0, 10.0)] + [("bc", s, best * s / STAGES[-1]) for s in STAGES]
     behaviours += [("expert", noise, 1000.0 * (1 - noise)) for noise in (0.0, 0.5, 1.0)] * expert
     return [
         {"reward": reward, "seed": seed, "behaviour": behaviour, "level": level, "episode": episode,
-         "return": value + 2 * episode - 1, "length": 10, "mean": score + 0.01 * generator.standard_normal(),
-         "median": -score}
+         "return": value + 2 * episode - 1, "length": 10, "earned": score + 0.01 * generator.standard_normal(),
+         "mean": score}
         for seed in seeds for behaviour, level, value in behaviours
         for score in [score_of(value, level, seed)] for episode in range(2)
     ]  # fmt: skip
@@ -52,11 +52,11 @@ def scrambled(value, level, seed):
 def test_rank_correlation_is_scipys_mean_over_seeds_inside_its_interval():
     found = report.Diagnostics(*found_in({"made": scrambled}))
     means = [found.of("made", "bc").query("seed == @seed") for seed in (0, 1)]
-    wanted = np.mean([scipy.stats.spearmanr(one["mean"], one["return"]).statistic for one in means])
-    value, low, high = found.correlation("made")
-    assert value == pytest.approx(wanted)
-    assert -1 <= low < value < high <= 1
-    assert found.correlation("made", "median").value == pytest.approx(-wanted)
+    for statistic in ("earned", "mean"):
+        wanted = np.mean([scipy.stats.spearmanr(one[statistic], one["return"]).statistic for one in means])
+        value, low, high = found.correlation("made", statistic)
+        assert value == pytest.approx(wanted)
+        assert -1 <= low < value < high <= 1
 
 
 def test_rewards_that_do_not_rise_with_the_return_are_named():
@@ -70,7 +70,7 @@ def test_rewards_that_do_not_rise_with_the_return_are_named():
 
 def test_a_constant_reward_has_no_order_to_agree_with():
     settings, rows = found_in({"made": rising})
-    rows["mean"] = 1.0
+    rows["earned"] = 1.0
     assert report.Diagnostics(settings, rows).correlation("made") == (0, 0, 0)
 
 
@@ -102,11 +102,13 @@ def test_rows_come_back_as_they_were_written_and_are_reported(tmp_path):
 
 
 def test_bounded_scores_are_shown_on_their_own_scale():
-    """RED's lie in (0, 1]: two digits, and no logarithm."""
+    """RED's lie in (0, 1]: two digits, and no logarithm; what an episode earns is not shifted."""
     found = report.Diagnostics(*found_in({"red": lambda value, level, seed: value / 1000}))
     assert report.table(found).sections[0][0].cells[0].text.startswith("1.00 ±")
-    panel = report.return_figure(found).axes[0]
-    assert panel.get_yscale() == "linear"
+    earned, panel = report.return_figure(found).axes[:2]
+    assert earned.get_yscale() == panel.get_yscale() == "linear"
+    low, high = earned.get_ylim()
+    assert low < 0.01 < 1 < high
     low, high = panel.get_ylim()
     assert low < 0.01 - 1 < 0 < high  # random and the demonstrations, both inside
 
@@ -124,9 +126,10 @@ def test_figures_show_the_rows():
     found = report.Diagnostics(*found_in({"made": rising, "ebm": falling}))
     figure = report.return_figure(found)
     FigureCanvasAgg(figure).draw()
-    panel = figure.axes[0]
-    points = panel.collections[0].get_offsets()
+    earned, _, panel, _ = figure.axes[:4]
     cloned = found.of("made", "bc")
+    np.testing.assert_allclose(earned.collections[0].get_offsets(), cloned[["return", "earned"]])
+    points = panel.collections[0].get_offsets()
     np.testing.assert_allclose(points[:, 0], cloned["return"])
     np.testing.assert_allclose(points[:, 1], cloned["mean"] - 1000.0**2, atol=0.1)
     assert panel.get_title() == "MADE\nrank corr. 1.00 [1.00, 1.00]"
@@ -143,4 +146,11 @@ def test_figures_show_the_rows():
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / report.ROWS).write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"scores\.parquet cannot be read"):
+        report.Diagnostics.read(tmp_path)
+
+
+def test_rows_of_another_version_are_named(tmp_path):
+    settings, rows = found_in({"made": rising})
+    report.write(tmp_path, settings, rows.drop(columns="earned"))
+    with pytest.raises(UserError, match=r"it lacks earned\); remove it and compute it again"):
         report.Diagnostics.read(tmp_path)

@@ -75,7 +75,10 @@ def test_one_demonstration_is_held_out_in_part_and_others_are_unseen(diagnosed, 
         assert block["mean"] - seed == pytest.approx((whole.sum() - fitted.actions.sum()) / 4, abs=1e-5)
         seen = rows.loc["demonstrations", 0.0, seed, 0]
         assert seen["mean"] - seed == pytest.approx(fitted.actions.mean(), abs=1e-6)
-        assert seen["median"] - seed == pytest.approx(np.median(fitted.actions), abs=1e-2)
+        above = fitted.actions - fitted.actions.min()
+        assert seen["earned"] == pytest.approx(1)
+        paid = np.maximum(whole - fitted.actions.min(), 0).sum() - above.sum()
+        assert block["earned"] == pytest.approx(paid / above.sum(), abs=1e-6)
         for episode in (0, 1):
             other = rows.loc["other episodes", 0.0, seed, episode]
             assert (other["length"], other["return"]) == (STEPS, 10 * (episode + 1) + seed)
@@ -105,6 +108,7 @@ def test_behaviours_do_what_their_names_say(diagnosed):
         assert (perturbed.loc[1.5]["length"] < 1000).any()
         assert sorted(rows.loc["bc"].xs(seed, level="seed").index.unique(0)) == [5, 10]
     played = rows.loc[["motionless", "random", "expert", "bc"]]
+    assert (played["earned"] >= 0).all()
     assert (played["return"] == played["length"] - (played["length"] < 1000)).all()  # 1 per step before the fall
     # what does not depend on the demonstrations is the same for both seeds, but for the reward
     shared = rows.loc[["motionless", "random", "expert"]]

@@ -33,13 +33,17 @@ _MARKED = {
     "random": ("P", "random"),
 }
 _MARKER: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.7}
-_STATISTICS = ("mean", "median")
+_STATISTICS = {
+    "earned": "Earned by an episode,\ndemonstration: 1",
+    "mean": "Mean score per step,\nless the demonstrations'",
+}
 _CAPTIONS = {
-    "score-against-return": "Score per step, less that of the demonstrations, against the true return. A reward that "
-    "is worth an RL run rises to the right.",
-    "expert-with-noise": "The expert under growing noise: every score, and the true return, between its lowest and its "
-    "highest value. A score per step may rise again where the noise makes the expert fall within a few steps, which "
-    "are like the first ones of a demonstration.",
+    "score-against-return": "Above what an episode earns where the score is paid as a reward with a floor, as NDI pays "
+    "log q; below the mean score per step, less that of the demonstrations. Both against the true return. A reward "
+    "that is worth an RL run rises to the right in the upper row; the worst states visited dominate the lower one.",
+    "expert-with-noise": "The expert under growing noise: what it earns, its score per step, and the true return, each "
+    "between its lowest and its highest value. A score per step may rise again where the noise makes the expert fall "
+    "within a few steps, which are like the first ones of a demonstration.",
 }
 
 
@@ -105,7 +109,7 @@ class Diagnostics:
 
     Args:
         settings: what they depend on; `rewards` there is in the order of the report.
-        rows: columns reward, seed, behaviour, level, episode, return, length, mean, median.
+        rows: columns reward, seed, behaviour, level, episode, return, length, mean, earned.
     """
 
     def __init__(self, settings: dict[str, Any], rows: pd.DataFrame) -> None:
@@ -126,6 +130,9 @@ class Diagnostics:
             rows = pd.read_parquet(folder / ROWS)
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise UserError(f"{folder / ROWS} cannot be read ({error}); remove it and compute it again") from None
+        if lacking := {"reward", "seed", "behaviour", "level", "return", *_STATISTICS} - set(rows):
+            fault = f"it lacks {', '.join(sorted(lacking))}"
+            raise UserError(f"{folder / ROWS} cannot be read ({fault}); remove it and compute it again")
         return cls({str(key): value for key, value in rows.attrs.items()}, rows)
 
     def label(self, reward: str) -> str:
@@ -137,8 +144,8 @@ class Diagnostics:
         chosen = self.means[(self.means["reward"] == reward) & (self.means["behaviour"] == behaviour)]
         return chosen if level is None else chosen[chosen["level"] == level]
 
-    def correlation(self, reward: str, statistic: str = "mean") -> Correlation:
-        """How well the order of the cloned policies by score agrees with their order by return."""
+    def correlation(self, reward: str, statistic: str = "earned") -> Correlation:
+        """How well the order of the cloned policies by a statistic of the score agrees with their order by return."""
         pairs = [
             (one[statistic].to_numpy(), one["return"].to_numpy()) for _, one in self.of(reward, "bc").groupby("seed")
         ]
@@ -209,8 +216,10 @@ def table(found: Diagnostics) -> Table:
     notes = [
         f"Mean score per step, over {episodes} episodes and {len(seeds)} seed{'s' * (len(seeds) > 1)}, ± standard "
         "deviation over seeds; true return in the last row.",
-        "Rank correlation (Spearman) of the mean (median) score of a policy's steps with its true return over the "
-        f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% bootstrap interval.",
+        "Rank correlation (Spearman) with the true return over the "
+        f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% bootstrap interval: of "
+        "what a policy earns where the score is paid as a reward (nothing below the least likely demonstrated "
+        "transition), and of the mean score of its steps, which its worst states dominate.",
     ]
     normalised = [found.label(name) for name, one in found.settings["rewards"].items() if one["normalised"]]
     if normalised:
@@ -222,7 +231,7 @@ def table(found: Diagnostics) -> Table:
     return Table(
         "scores",
         f"Rewards learned from {demos} demonstration{'s' * (demos > 1)}: {found.settings['task']}",
-        ["Reward", *(name for name, *_ in columns), "Rank corr. (mean)", "Rank corr. (median)"],
+        ["Reward", *(name for name, *_ in columns), "Rank corr. (earned)", "Rank corr. (mean)"],
         [rows, [Row("True return", [*returns, EMPTY, EMPTY])]],
         notes,
     )
@@ -244,7 +253,7 @@ def return_figure(found: Diagnostics) -> Figure:
             for row, statistic in enumerate(_STATISTICS):
                 points = _against_return(panels[row, column], found, reward, statistic)
         for row, statistic in enumerate(_STATISTICS):
-            panels[row, 0].set_ylabel(f"{statistic.title()} score,\nless the demonstrations'")
+            panels[row, 0].set_ylabel(_STATISTICS[statistic])
         for panel in panels[-1]:
             panel.set_xlabel("Return (sum of rewards)")
         figure.colorbar(points, ax=panels, label="Updates of BC", shrink=0.6)
@@ -255,14 +264,17 @@ def return_figure(found: Diagnostics) -> Figure:
 
 def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str) -> Any:
     """One panel; returns the coloured points."""
-    own = found.of(reward, "demonstrations").set_index("seed")[statistic]
+    own = found.of(reward, "demonstrations").set_index("seed")["mean"]
 
     def height(rows: pd.DataFrame) -> np.ndarray:
-        return rows[statistic].to_numpy() - own.loc[rows["seed"]].to_numpy()
+        values = rows[statistic].to_numpy()
+        return values if statistic == "earned" else values - own.loc[rows["seed"]].to_numpy()
 
     cloned = found.of(reward, "bc")
     shown = [cloned, *(found.of(reward, behaviour) for behaviour in _MARKED)]
-    if max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10:  # log densities fall by hundreds of nats
+    if (
+        statistic == "mean" and max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10
+    ):  # log densities fall by hundreds of nats
         panel.set_yscale("symlog", linthresh=1.0)
     points = panel.scatter(
         cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
@@ -270,7 +282,7 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
     for behaviour, (marker, label) in _MARKED.items():
         rows = found.of(reward, behaviour)
         panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
-    panel.axhline(0, color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
+    panel.axhline(float(statistic == "earned"), color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
     value, low, high = found.correlation(reward, statistic)
     panel.set_title(f"{found.label(reward)}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
     return points
@@ -294,7 +306,7 @@ def behaviours_figure(found: Diagnostics) -> Figure | None:
                 _curve(panel, found.of(reward, "expert"), statistic, found.label(reward), look)
             truth = style.Look("#000000", "*", (5, 2))
             _curve(panel, found.of(found.names[0], "expert"), "return", "true return", truth)
-            panel.set_title(f"{statistic.title()} over the steps of an episode")
+            panel.set_title(_STATISTICS[statistic].partition(",")[0])
             panel.set_xlabel("Noise on the expert's actions")
         panels[0].set_ylabel("Score or return,\nfrom its lowest to its highest")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
