@@ -92,6 +92,16 @@ def regression(session: nox.Session) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """Run the profile `quick` and fail if any return is worse than the stored one; arguments go to `ndi-bench run`."""
+    install(session)
+    # rows of earlier code, which a folder may hold, must not pass for this one's
+    fresh = ["--profile", "quick", "--no-report", "--rerun", "--out", "results/gate"]
+    session.run("ndi-bench", "run", *fresh, *session.posargs, env=ONE_THREAD)
+    session.run("ndi-bench", "compare", "results/gate", "results/quick-current", "--gate")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write `constraints.txt` anew from an environment made without pins; run the tests before committing it."""
     session.install("-e", ".[dev,wandb,hub,slurm,video]", "torch==2.13.0", "mujoco==4.0.0")
