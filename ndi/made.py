@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.kit.bounds import Count, Sizes
@@ -57,15 +57,16 @@ class MADE(Density):
         strict = degrees[-1][:, :, None] < degrees[0][:, None, :]
         masks.append(strict.repeat_interleave(3 * config.components, dim=2))  # mean, log std, weight per component
         self.layers = lane_layers(Linear(streams, mask.shape[1], mask.shape[2], heads) for mask in masks)
-        self.masks = [mask.repeat(problem.lanes, 1, 1).to(problem.device, torch.float32) for mask in masks]
+        for layer, mask in zip(self.layers, masks, strict=True):
+            _mask(layer.weight, mask.repeat(problem.lanes, 1, 1).to(problem.device, torch.float32))
 
     def log_conditionals(self, x: Tensor) -> Tensor:
         """log p(x_i | x_<i) for every order and dimension, (L, orderings, B, D), at inputs x (L, B, D)."""
         lanes, B, D = x.shape
         x = x.repeat_interleave(self.made.orderings, dim=0)
         h = x
-        for depth, (layer, mask) in enumerate(zip(self.layers, self.masks, strict=True)):
-            h = torch.baddbmm(layer.bias, F.relu(h) if depth else h, layer.weight * mask)
+        for depth, layer in enumerate(self.layers):
+            h = layer(F.relu(h) if depth else h)
         mean, log_std, logit = h.view(len(x), B, D, self.made.components, 3).unbind(-1)
         log_std = log_std.clamp(*self.made.log_std_range)
         gaussian = -0.5 * ((x.unsqueeze(-1) - mean) * (-log_std).exp()).square() - log_std - 0.5 * math.log(2 * math.pi)
@@ -83,6 +84,13 @@ class MADE(Density):
         """Negative log likelihood (L, B) of smoothed inputs, averaged over orderings (each is trained by itself)."""
         noise, scale = self.smoothing(x, streams)
         return -self.log_conditionals(x + scale * noise).sum(-1).mean(1)
+
+
+def _mask(weight: nn.Parameter, mask: Tensor) -> None:
+    """Set masked weights to zero, for good: without a gradient they stay there, and a reward costs no masking."""
+    with torch.no_grad():
+        weight.mul_(mask)
+    weight.register_hook(lambda gradient: gradient * mask)
 
 
 REWARD = Reward(

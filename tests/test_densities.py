@@ -52,6 +52,19 @@ def test_made_is_strictly_autoregressive_in_every_ordering(point_problem):
                 assert (before != 0).all()
 
 
+def test_made_stays_autoregressive_through_a_fit(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    made = MADEConfig(hidden=(16,), fit=FitConfig(steps=50, weight_decay=0.1, averaging=0.9)).build(problem)
+    before = [weight.detach().clone() for weight in made.parameters()]
+    made.fit(problem, demonstration_replay(problem, Standardiser.from_demonstrations(problem)))
+    assert all((old != new).any() for old, new in zip(before, made.parameters(), strict=True))
+    x = torch.randn(2, 16, 4).requires_grad_()
+    for i in range(4):
+        gradient = torch.autograd.grad(made.log_conditionals(x)[:, 0, :, i].sum(), x)[0].abs().sum((0, 1))
+        assert (gradient[i + 1 :] == 0).all()
+        assert (gradient[: i + 1] > 0).all()
+
+
 @pytest.mark.parametrize(
     "config", [MADEConfig((0.1,), hidden=(32,)), MADEConfig((0.1,), hidden=(32,), components=3, orderings=2)]
 )
