@@ -102,6 +102,10 @@ def run(
             min=0, help="Processes at a time; 0 runs in this process. Default: one per core.", rich_help_panel=HOW
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that simulate. Default: 1; on CUDA the cores.", rich_help_panel=HOW),
+    ] = None,
     lanes: Annotated[
         int | None, typer.Option(min=1, help="Most seeds that train together in a process.", rich_help_panel=HOW)
     ] = None,
@@ -173,7 +177,9 @@ def run(
         return
 
     mirrored = wandb and _can_mirror()
-    settings = pool.Settings(folder, _device(device), timeout, checkpoint_minutes, mirrored)
+    used = _device(device)
+    threads = threads or (1 if used == "cpu" else max(1, pool.cores() // max(workers, 1)))
+    settings = pool.Settings(folder, used, timeout, checkpoint_minutes, mirrored, threads)
     try:
         outcome = pool.run_cells(cells, settings, workers, console)
     except KeyboardInterrupt:

@@ -12,7 +12,8 @@ import os
 import platform
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -199,6 +200,35 @@ def episode_seed(seed: int, episode: int) -> int:
     return 2**31 | int(sequence.generate_state(1, np.uint32)[0])
 
 
+class Threads:
+    """Do the same with many environments at once, which pays where simulating is the larger part: it leaves Python.
+
+    Args:
+        number: threads; one is the caller's own.
+    """
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+        self._pool = ThreadPoolExecutor(number) if number > 1 else None
+
+    def each(self, work: Callable[[Any], None], items: Sequence[Any]) -> None:
+        """Work on every item; every thread takes an equal share, one item after the other."""
+
+        def share(first: int) -> None:
+            for item in items[first :: self.number]:
+                work(item)
+
+        if self._pool is None:
+            share(0)
+        else:
+            list(self._pool.map(share, range(self.number)))  # the list raises what a share has raised
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
 class LearnerEnvironments:
     """One plain environment per lane, reset automatically after every episode (contract.Environments, Stateful).
 
@@ -212,13 +242,17 @@ class LearnerEnvironments:
         seeds: one seed per lane.
         budget: environment steps allowed in every lane.
         privileged: show the true reward.
+        threads: how many step the environments; changes no result.
 
     Raises:
         UserError: the environment cannot be used (see `make`).
     """
 
-    def __init__(self, task: Task, seeds: Sequence[int], budget: int, privileged: bool = False) -> None:
+    def __init__(
+        self, task: Task, seeds: Sequence[int], budget: int, privileged: bool = False, threads: int = 1
+    ) -> None:
         self.task, self.seeds, self.budget, self.privileged = task, tuple(seeds), budget, privileged
+        self._threads = Threads(threads)
         self.environments = [make(task) for _ in self.seeds]
         observation_space, action_space = spaces(self.environments[0])
         self.observation_size, self.action_size = observation_space.shape[0], action_space.shape[0]
@@ -257,14 +291,17 @@ class LearnerEnvironments:
         terminated = np.zeros(len(self.seeds), dtype=bool)
         truncated = np.zeros(len(self.seeds), dtype=bool)
         rewards = np.full(len(self.seeds), np.nan, dtype=np.float32)
-        for lane, environment in enumerate(self.environments):
-            outcome, reward, terminated[lane], truncated[lane], _ = environment.step(executed[lane])
+
+        def step_lane(lane: int) -> None:
+            outcome, reward, terminated[lane], truncated[lane], _ = self.environments[lane].step(executed[lane])
             outcomes[lane] = following[lane] = outcome
             self._actions[lane].append(unit[lane])
             if self.privileged:
                 rewards[lane] = reward
             if terminated[lane] or truncated[lane]:
                 following[lane] = self._begin(lane, self._episodes[lane] + 1)
+
+        self._threads.each(step_lane, range(len(self.seeds)))
         before, self.observations = self.observations, following
         self.steps += 1
         # an episode that ends in a terminal state at its very last step is terminated, not truncated
@@ -311,5 +348,6 @@ class LearnerEnvironments:
 
     def close(self) -> None:
         """Close all environments."""
+        self._threads.close()
         for environment in self.environments:
             environment.close()

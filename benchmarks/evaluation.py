@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .divergence import divergence
-from .environment import ActionScale, check_finite, make, spaces
+from .environment import ActionScale, Threads, check_finite, make, spaces
 from .kit.contract import Policy, TanhGaussian
 from .tasks import Task
 
@@ -41,9 +41,11 @@ class Evaluator:
         task: the task.
         episodes: evaluation episodes per lane.
         expert: the policy to compare with, if there is one, on the device of the policies.
+        threads: how many step the environments; changes no result.
     """
 
-    def __init__(self, task: Task, episodes: int = 10, expert: TanhGaussian | None = None) -> None:
+    def __init__(self, task: Task, episodes: int = 10, expert: TanhGaussian | None = None, threads: int = 1) -> None:
+        self._threads = Threads(threads)
         self.task, self.expert = task, expert
         self.seeds: tuple[int, ...] = tuple(range(FIRST_SEED, FIRST_SEED + episodes))
         self._environments = [make(task)]
@@ -77,6 +79,15 @@ class Evaluator:
         returns, lengths, running = np.zeros(shape), np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool)
         device = torch.device(device)
         forked = [device] if device.type == "cuda" else []
+
+        def step(place: np.ndarray) -> None:
+            at: tuple[int, int] = (place[0], place[1])
+            observation, reward, terminated, truncated, _ = self._environment(*at).step(executed[at])
+            observations[at] = observation
+            returns[at] += float(reward)
+            lengths[at] += 1
+            running[at] = not (terminated or truncated)
+
         compared = policy if self.expert is not None and isinstance(policy, TanhGaussian) else None
         visited: list[np.ndarray] = []
         with torch.no_grad(), torch.random.fork_rng(devices=forked):
@@ -86,14 +97,7 @@ class Evaluator:
                 actions = policy.act(torch.tensor(observations, device=device)).cpu().numpy()
                 check_finite(np.where(running[..., None], actions, 0))
                 executed = self._scale.to_environment(np.clip(actions.astype(np.float32), -1, 1))
-                for lane, episode in np.argwhere(running):
-                    observation, reward, terminated, truncated, _ = self._environment(lane, episode).step(
-                        executed[lane, episode]
-                    )
-                    observations[lane, episode] = observation
-                    returns[lane, episode] += float(reward)
-                    lengths[lane, episode] += 1
-                    running[lane, episode] = not (terminated or truncated)
+                self._threads.each(step, list(np.argwhere(running)))
             if compared is None or self.expert is None:
                 return Evaluation(returns, lengths, None, None)
             rows = torch.tensor(np.stack(visited, axis=2), device=device)
@@ -103,5 +107,6 @@ class Evaluator:
 
     def close(self) -> None:
         """Close all environments."""
+        self._threads.close()
         for environment in self._environments:
             environment.close()

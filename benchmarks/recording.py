@@ -39,6 +39,8 @@ class Settings:
     """Minutes between two checkpoints."""
     wandb: bool = False
     """Mirror finished runs to Weights & Biases."""
+    threads: int = 1
+    """Threads that step the environments of a cell."""
     keep_policies: bool = False
     """Keep the best policy of every run, to make an expert of it."""
 

@@ -117,8 +117,10 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
     expert = load_expert(first.task.name, device) if has_expert(first.task.name) else None
     demonstrator = expert if first.dataset in ("embedded", None) else None
     with (
-        closing(LearnerEnvironments(first.task, cell.seeds, first.budget, method.privileged)) as environments,
-        closing(Evaluator(first.task, first.eval_episodes, demonstrator)) as evaluator,
+        closing(
+            LearnerEnvironments(first.task, cell.seeds, first.budget, method.privileged, settings.threads)
+        ) as environments,
+        closing(Evaluator(first.task, first.eval_episodes, demonstrator, settings.threads)) as evaluator,
     ):
         problem = Problem(
             task=first.task.name,

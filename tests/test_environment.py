@@ -98,6 +98,26 @@ def test_time_limit_truncates_and_the_next_episode_begins():
         assert np.array_equal(before.next_observations, after.observations) != before.truncated.all()
 
 
+def test_threads_step_as_one_does():
+    task = TASKS["hopper"]
+    alone, together = (LearnerEnvironments(task, range(5), 150, True, threads) for threads in (1, 3))
+    ended = 0
+    for actions in actions_for(alone, 150):
+        first, second = alone.step(actions), together.step(actions)
+        assert_equal(first, second)
+        ended += first.terminated.sum()
+    assert ended > 5  # resets as well
+    together.close()
+
+
+def test_what_fails_in_a_thread_is_raised():
+    environments = LearnerEnvironments(FORGETFUL, seeds=(0, 1, 2), budget=2, threads=2)
+    environments.environments[2].step = lambda action: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        environments.step(np.zeros((3, 1)))
+    environments.close()
+
+
 def test_the_budget_is_a_hard_stop():
     environments = LearnerEnvironments(FORGETFUL, seeds=(0,), budget=2)
     environments.step(np.zeros((1, 1)))

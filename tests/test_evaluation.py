@@ -38,8 +38,9 @@ def play(policy, lane, seed):
             return total, length
 
 
-def test_returns_and_lengths_are_those_of_a_plain_loop():
-    evaluator, policy = Evaluator(HOPPER, episodes=3), Linear((0, 1))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_returns_and_lengths_are_those_of_a_plain_loop(threads):
+    evaluator, policy = Evaluator(HOPPER, episodes=3, threads=threads), Linear((0, 1))
     returns, lengths, *_ = evaluator.evaluate(policy, 2, "cpu")
     assert (returns.shape, returns.dtype, lengths.dtype) == ((2, 3), np.float64, np.int64)
     for lane in range(2):
