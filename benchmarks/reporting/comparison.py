@@ -237,7 +237,8 @@ def comparison_table(matches: Sequence[Match], level: float, margin: float, rema
         "interquartile means of normalised returns, with the interval of a stratified bootstrap.",
         f"Verdict: Welch's test adjusted by Holm's method over all lines, so that the chance of any false alarm is at "
         f"most {level:.0%} for returns that are about normally distributed; differences within {margin:.0%} of the way "
-        "from random to expert are not called one. A run that failed where theirs completed counts as worse.",
+        "from random to expert are not called one. A run that failed where theirs completed counts as worse. "
+        "Undecided is not equal: more seeds narrow the interval.",
         *remarks,
     ]
     return Table("comparison", "Ours against theirs", header, sections, explained)
