@@ -93,7 +93,7 @@ def ablation_figure(results: Results, ablation: Ablation) -> Figure:
         for (left, right), task in zip(rows, tasks, strict=True):
             for panel, column, title in (
                 (left, "score", "Return (sum of rewards)"),
-                (right, "imitation", "KL to expert / KL of random actions"),
+                (right, "imitation", "KL to expert /\nKL of random actions"),
             ):
                 for place, entry in enumerate(ablation.entries):
                     scores = results.scores(entry.name, task, ablation.demos, column)
@@ -103,9 +103,11 @@ def ablation_figure(results: Results, ablation: Ablation) -> Figure:
                 panel.set_ylabel(title)
                 panel.set_title(results.title(task))
                 panel.set_xlim(-0.5, len(ablation.values) - 0.5)
-            reference = results.reference(task, "expert")
-            if reference is not None:
-                left.axhline(reference, linewidth=1.1, zorder=1, **style.looks(["expert"])["expert"].line)
+            best, worst = (results.reference(task, name) for name in ("expert", "random"))
+            if best is not None:
+                left.axhline(best, linewidth=1.1, zorder=1, **style.looks(["expert"])["expert"].line)
+            if worst is not None:  # differences look as large as they are
+                left.set_ylim(bottom=min(left.get_ylim()[0], worst))
             right.set_ylim(bottom=0)
         figure.supxlabel(
             f"{ablation.label}; dots: seeds, bars: mean and 95% bootstrap interval, dashed: expert",
