@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.kit.bounds import Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
-from benchmarks.kit.fitting import FitConfig, fit
+from benchmarks.kit.fitting import FitConfig, fit, with_prior
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.replay import Batch, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
@@ -33,7 +33,8 @@ class BCConfig:
     hidden: Sizes = (256, 256)
     """Hidden ReLU units (value_dice)."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
-    """Optimisation: batch of value_dice; steps, decay and no early stopping by trial (profile `bc-tuning`)."""
+    """Optimisation: batch of value_dice; steps, decay and no early stopping by trial (profile `bc-tuning`). The
+    decay is that for one demonstration, n of them have an n-th of it: a prior on the weights counts once."""
 
 
 def loss(policy: TanhGaussianPolicy, batch: Batch, objective: str) -> Tensor:
@@ -51,8 +52,9 @@ def train(problem: Problem, config: BCConfig) -> Iterator[Progress]:
     policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
     demonstrations = demonstration_replay(problem, standardise)
     updates, info = 0, {}
+    settings = with_prior(config.fit, problem)
     looks = fit(
-        problem, policy, lambda batch, _: loss(policy, batch, config.objective), demonstrations, config.fit, "cloning"
+        problem, policy, lambda batch, _: loss(policy, batch, config.objective), demonstrations, settings, "cloning"
     )
     for info in looks:
         updates = min(updates + config.fit.check_every, config.fit.steps)

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from benchmarks.kit.bounds import Count, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress, Reward, Score
-from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
+from benchmarks.kit.fitting import FitConfig, fit, held_out_rows, with_prior
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, orthogonal
 from benchmarks.kit.replay import Experience, Replay, demonstration_replay
@@ -138,7 +138,7 @@ def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitCon
     """Start the learner's policy by maximum likelihood on the demonstrations."""
     policy = learner.policy
     likelihood = lambda batch, _: -policy.log_density(batch.observations, batch.actions)  # noqa: E731
-    for _ in fit(problem, policy, likelihood, demonstrations, config, "cloning"):
+    for _ in fit(problem, policy, likelihood, demonstrations, with_prior(config, problem), "cloning"):
         pass
     learner.deployed.load_state_dict(policy.state_dict())
 

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.kit.fitting import BLOCKS, FitConfig, fit
+from benchmarks.configuration import configure
+from benchmarks.kit.fitting import BLOCKS, FitConfig, fit, with_prior
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
+from benchmarks.registry import find_method
 
 ROWS = 1000
 
@@ -38,6 +43,28 @@ def fitted(problem, replay, config):
 
     looks = list(fit(problem, level, loss, replay, config, "test"))
     return level.value.item(), [look["held_out_loss"].item() for look in looks], list(seen.values())
+
+
+def test_weight_decay_is_a_prior_that_counts_once(point_problem):
+    problem = point_problem()
+    (five,) = problem.demonstrations
+    one = replace(problem, demonstrations=(replace(five, episodes=np.zeros_like(five.episodes)),))
+    config = FitConfig(weight_decay=5.0)
+    assert with_prior(config, problem) == replace(config, weight_decay=1.0)
+    assert with_prior(config, one) == config
+
+
+def test_behavioural_cloning_decays_by_that_rule(point_problem):
+    problem, method = point_problem(), find_method("bc")
+    (five,) = problem.demonstrations
+    one = replace(problem, demonstrations=(replace(five, episodes=np.zeros_like(five.episodes)),))
+    policies = []
+    for case, decay in ((problem, 50.0), (one, 10.0), (one, 50.0)):
+        config = configure(method.config, {"fit.weight_decay": decay, "fit.steps": 20, "hidden": [8]}, "bc")
+        *_, last = method.train(case, config)
+        policies.append(torch.cat([weight.flatten() for weight in last.policy.parameters()]))
+    assert torch.equal(policies[0], policies[1])
+    assert not torch.equal(policies[0], policies[2])
 
 
 def test_one_strange_block_does_not_stop_a_fit(point_problem):

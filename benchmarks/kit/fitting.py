@@ -9,9 +9,10 @@ blocks cannot decide.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -49,6 +50,12 @@ class FitConfig:
     averaging: Part = 0.0
     """Rate of an exponential running average of the weights, which is then what is judged and kept; 0 takes the weights
     themselves. For losses with noisy gradients."""
+
+
+def with_prior(config: FitConfig, problem: Problem) -> FitConfig:
+    """The settings with weight decay as a prior on the weights, which counts once: n demonstrations have an n-th."""
+    demonstrations = len(np.unique(problem.demonstrations[0].episodes))
+    return replace(config, weight_decay=config.weight_decay / demonstrations)
 
 
 Loss = Callable[[Batch, Streams], Tensor]
