@@ -65,7 +65,8 @@ def gail(config, problem, kept):
 
 
 def red(config, problem, kept):
-    return REDReward(problem, config)
+    reward = REDReward(problem, config)
+    return lambda batch: reward(batch.observations, batch.actions)
 
 
 @pytest.mark.benchmark(group="Rewards of a batch")
