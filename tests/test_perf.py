@@ -2,7 +2,10 @@
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.figure
 import pandas as pd
@@ -203,3 +206,11 @@ def test_replay_bytes_grow_with_what_is_stored():
     one, _ = growth.peak_bytes(lambda: growth._sample(small))
     two, _ = growth.peak_bytes(lambda: growth._sample(replace(small, lanes=2)))
     assert two == pytest.approx(2 * one, rel=0.05)
+
+
+def test_every_benchmark_still_runs():
+    """Once each and untimed, the smallest size of each: they call parts that change."""
+    chosen = "not evaluation and not environment and not 32 and not 5"
+    command = [sys.executable, "-m", "pytest", "benchmarks/perf", "--benchmark-disable", "-q", "-k", chosen]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
