@@ -66,15 +66,11 @@ def compare(
 
 
 def _results(folder: Path) -> Results:
-    from .reporting.results import Results
-    from .store import Store
+    from . import reporting
 
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; `ndi-bench run --out {folder}` would make it")
-    runs, evaluations = Store(folder).averages()
-    if runs.empty:
-        raise UserError(f"no runs are stored in {folder}; make some with `ndi-bench run --out {folder}`")
-    return Results.of(runs, evaluations)
+    return reporting.read(folder, console)
 
 
 def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Entry, Entry]]:
@@ -96,8 +92,8 @@ def _entries(results: Results) -> dict[str, Entry]:
 
 
 def _find(entries: dict[str, Entry], name: str, option: str) -> Entry:
-    from .registry import near_miss
-
     if name not in entries:
+        from .registry import near_miss  # brings torch, which nothing else here needs
+
         raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(entries))}")
     return entries[name]

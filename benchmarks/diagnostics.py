@@ -143,9 +143,10 @@ def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.D
             say(f"fitting {reward.label}")
             score = reward.fit(problem, reward.config)
             say(f"scoring with {reward.label}")
-            scale = _Scale.of(*_values(score, visited[0], plan.seeds))
-            for one in visited:
-                rows += _scored(reward.name, scale, *_values(score, one, plan.seeds), one, plan.seeds)
+            values = [_values(score, one, plan.seeds) for one in visited]
+            scale = _Scale.of(*values[0])
+            for one, scores in zip(visited, values, strict=True):
+                rows += _scored(reward.name, scale, *scores, one, plan.seeds)
     return pd.DataFrame(rows)
 
 

@@ -21,11 +21,15 @@ CONSTANT = 1e-6
 """A standardised dimension whose demonstrated variance is below this carries no information and is dropped."""
 
 
+NoiseLevels = Annotated[tuple[Positive, ...], MinLen(1)]
+"""One standard deviation, or several of a mixture."""
+
+
 @dataclass(frozen=True)
 class DensityConfig:
     """Settings that all densities share."""
 
-    noise: Annotated[tuple[Positive, ...], MinLen(1)] = (0.1,)
+    noise: NoiseLevels = (0.1,)
     """Standard deviations of the Gaussian smoothing added to the standardised inputs during fitting; several levels are
     mixed with equal weight. The model then estimates the smoothed density q * N(0, sigma^2), which has finite tails and
     cannot collapse onto the 1,000 points of one trajectory."""

@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import MinLen
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.bounds import NonNegative, Positive, Sizes
+from benchmarks.kit.bounds import NonNegative, Sizes
 from benchmarks.kit.contract import Problem, Reward
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
 
-from .density import Density, DensityConfig, log_density_reward
+from .density import Density, DensityConfig, NoiseLevels, log_density_reward
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class EBMConfig(DensityConfig):
     """Form of score matching."""
     prior: NonNegative = 0.0
     """beta of a quadratic prior -beta |x|^2 / 2 in log q, which keeps the energy from falling far from the data."""
-    noise: Annotated[tuple[Positive, ...], MinLen(1)] = (0.1, 0.3)
+    noise: NoiseLevels = (0.1, 0.3)
     """As in `DensityConfig`. With one narrow level alone the energy is whatever it happens to be a step away from the
     demonstration, and an agent finds where that is low: another gait of HalfCheetah had the demonstration's density."""
     fit: FitConfig = field(

@@ -1,6 +1,7 @@
 """Shared pieces of the tests: one torch thread, and a tiny task with a known optimum."""
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import __main__ as cli
+from benchmarks import terminal
 from benchmarks.configuration import settings
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
@@ -80,6 +83,20 @@ def point_demonstrations(seed, episodes=5):
 def seeded():
     """Tests that draw from the global generator draw the same every time."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """Run a command: (exit code, standard output, standard error)."""
+    monkeypatch.setattr(terminal.console, "_width", 200)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ndi-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

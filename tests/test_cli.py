@@ -20,19 +20,6 @@ def elsewhere(monkeypatch, tmp_path):
     monkeypatch.setattr(cli.console, "_width", 200)
 
 
-@pytest.fixture
-def bench(capsys, monkeypatch):
-    """Run a command: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ndi-bench", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
-
-
 def run_options(out, *more):
     return (
         *("run", "--methods", WALKER, "--tasks", "inverted-pendulum", "--seeds", "0-1", "--steps", "30"),

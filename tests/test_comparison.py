@@ -1,13 +1,11 @@
 """Ours against theirs: the tests behind a verdict, the protocol that both sides must share, and the verb."""
 
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import __main__ as cli
-from benchmarks import compare_command
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting.comparison import BETTER, UNDECIDED, WORSE, compare, comparison_table, difference, holm
 from benchmarks.reporting.results import Results
@@ -143,18 +141,10 @@ def test_the_line_over_all_tasks_is_of_normalised_returns(fill):
 
 
 @pytest.fixture
-def bench(capsys, monkeypatch, tmp_path):
+def bench(bench, monkeypatch, tmp_path):
     """Run `compare` in the folder of the test: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(compare_command.console, "_width", 200)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ndi-bench", "compare", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
+    return partial(bench, "compare")
 
 
 def test_a_gate_lets_equal_runs_pass_and_stops_worse_ones(bench, runs):

@@ -2,31 +2,21 @@
 
 import json
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from benchmarks import __main__ as cli
-from benchmarks import store_commands
 from benchmarks.store import Store
 from benchmarks.verification import verify
 
 
 @pytest.fixture
-def bench(capsys, monkeypatch, tmp_path):
+def bench(bench, monkeypatch, tmp_path):
     """Run a `store` command in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(store_commands.console, "_width", 200)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ndi-bench", "store", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
+    return partial(bench, "store")
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Training an expert from end to end, on a budget that teaches it nothing; and shipping it."""
 
 import json
-import sys
 
 import minari
 import pytest
 from rich.console import Console
 
-from benchmarks import __main__ as cli
 from benchmarks import datasets, grid, manifest
 from benchmarks.experts import load_expert, model_card, training
 from benchmarks.experts.measure import measure_returns
@@ -167,20 +165,6 @@ def test_only_experts_of_the_suites_tasks_can_be_shipped(trained, package):
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bench(capsys, monkeypatch):
-    """Run a command: (exit code, standard output, standard error)."""
-    monkeypatch.setattr(cli.console, "_width", 200)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ndi-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return call
 
 
 def test_the_verbs(trained, bench):

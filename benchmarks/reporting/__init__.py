@@ -19,7 +19,7 @@ from . import ablations, page, plots, tables
 from .formats import to_latex, to_markdown, to_rich, without_repeats
 from .results import Results
 
-__all__ = ["build"]
+__all__ = ["build", "read"]
 
 
 def build(folder: Path, console: Console) -> None:
@@ -35,15 +35,7 @@ def build(folder: Path, console: Console) -> None:
         UserError: no run is stored there, or the folder cannot be written to.
     """
     folder = Path(folder)
-    store = Store(folder)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SetAside)
-        runs, evaluations = store.averages()
-    for message in sorted({str(warning.message) for warning in caught if warning.category is SetAside}):
-        console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False)
-    if runs.empty:
-        raise UserError(f"no runs are stored in {folder}; make some with `ndi-bench run --out {folder}`")
-    results = Results.of(runs, evaluations)
+    results = read(folder, console)
     made = _tables(results)
     for table in without_repeats(made[:2]):
         for part in to_rich(table, console.width):
@@ -55,6 +47,22 @@ def build(folder: Path, console: Console) -> None:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write the report to {folder}: {reason}; make room there or copy the folder") from None
     console.print(f"Report: {folder / 'README.md'} ({len(written)} tables and figures beside it)", highlight=False)
+
+
+def read(folder: Path, console: Console) -> Results:
+    """What a results folder holds; files that are set aside are told.
+
+    Raises:
+        UserError: no run is stored there.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SetAside)
+        runs, evaluations = Store(folder).averages()
+    for message in sorted({str(warning.message) for warning in caught if warning.category is SetAside}):
+        console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False)
+    if runs.empty:
+        raise UserError(f"no runs are stored in {folder}; make some with `ndi-bench run --out {folder}`")
+    return Results.of(runs, evaluations)
 
 
 def _tables(results: Results) -> list[tables.Table]:

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.staging import whole_file
+from benchmarks.terminal import counted
 
 from . import style
 from .formats import EMPTY, Cell, Row, Table, to_markdown, to_rich
@@ -214,7 +215,7 @@ def table(found: Diagnostics) -> Table:
     returns = [_cell(found.of(found.names[0], behaviour, level)["return"], 0) for _, behaviour, level in columns]
     seeds, episodes = found.settings["seeds"], found.settings["episodes"]
     notes = [
-        f"Mean score per step, over {episodes} episodes and {len(seeds)} seed{'s' * (len(seeds) > 1)}, ± standard "
+        f"Mean score per step, over {episodes} episodes and {counted(len(seeds), 'seed')}, ± standard "
         "deviation over seeds; true return in the last row.",
         "Rank correlation (Spearman) with the true return over the "
         f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% bootstrap interval: of "
@@ -230,7 +231,7 @@ def table(found: Diagnostics) -> Table:
     demos = found.settings["demos"]
     return Table(
         "scores",
-        f"Rewards learned from {demos} demonstration{'s' * (demos > 1)}: {found.settings['task']}",
+        f"Rewards learned from {counted(demos, 'demonstration')}: {found.settings['task']}",
         ["Reward", *(name for name, *_ in columns), "Rank corr. (earned)", "Rank corr. (mean)"],
         [rows, [Row("True return", [*returns, EMPTY, EMPTY])]],
         notes,
@@ -272,9 +273,8 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
 
     cloned = found.of(reward, "bc")
     shown = [cloned, *(found.of(reward, behaviour) for behaviour in _MARKED)]
-    if (
-        statistic == "mean" and max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10
-    ):  # log densities fall by hundreds of nats
+    # log densities fall by hundreds of nats
+    if statistic == "mean" and max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10:
         panel.set_yscale("symlog", linthresh=1.0)
     points = panel.scatter(
         cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
@@ -325,4 +325,4 @@ def _curve(panel: Axes, rows: pd.DataFrame, column: str, label: str, look: style
 
 def _title(found: Diagnostics) -> str:
     demos = found.settings["demos"]
-    return f"{found.settings['task']}, {demos} demonstration{'s' * (demos > 1)}"
+    return f"{found.settings['task']}, {counted(demos, 'demonstration')}"
