@@ -22,6 +22,10 @@ from .tables import suffix
 Scores = Callable[[Entry, str], np.ndarray]
 
 
+ROOM = 24
+"""Characters of all values that stand side by side below a panel; more are turned, or they would touch."""
+
+
 @dataclass(frozen=True)
 class Ablation:
     """Entries of one method that differ in one setting alone."""
@@ -99,6 +103,8 @@ def ablation_figure(results: Results, ablation: Ablation) -> Figure:
                     scores = results.scores(entry.name, task, ablation.demos, column)
                     _point(panel, place, scores[np.isfinite(scores)], look)
                 panel.set_xticks(range(len(ablation.values)), ablation.values)
+                if sum(map(len, ablation.values)) > ROOM:
+                    panel.tick_params(axis="x", labelrotation=30)
                 panel.set_xlabel(ablation.setting)
                 panel.set_ylabel(title)
                 panel.set_title(results.title(task))
