@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.kit.acceleration import Compiled
 from benchmarks.kit.bounds import Count, NonNegative, Part, Positive, Share, Sizes, Steps
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
@@ -63,6 +64,8 @@ class ValueDICEConfig:
     """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
     offline_updates: Count = 100_000
     """Updates of the offline method, which has no environment steps to count by; no source says how many."""
+    compile: bool = False
+    """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""
 
 
 def objective(delta_expert: Tensor, delta_replay: Tensor, initial: Tensor, config: ValueDICEConfig) -> Tensor:
@@ -109,8 +112,8 @@ def orthogonality(network: MLP) -> Tensor:
     """Sum over layers of the squared off-diagonal entries of W^T W, (lanes,)."""
     total = torch.zeros(len(network.layers[0].weight), device=network.layers[0].weight.device)
     for layer in network.layers:
-        gram = layer.weight.transpose(1, 2) @ layer.weight
-        total = total + gram.square().sum((1, 2)) - gram.diagonal(dim1=1, dim2=2).square().sum(-1)
+        gram, diagonal = layer.weight.transpose(1, 2) @ layer.weight, layer.weight.square().sum(1)
+        total = total + gram.square().sum((1, 2)) - diagonal.square().sum(-1)
     return total
 
 
@@ -133,6 +136,7 @@ class ValueDICE:
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
         self.mix = problem.streams("interpolation")
+        self._losses = Compiled(self.losses) if config.compile else self.losses
 
     def explore(self, observations: Tensor) -> Tensor:
         """Behaviour (L, N, A): the deterministic action plus Gaussian noise, clipped to [-1, 1]."""
@@ -141,38 +145,53 @@ class ValueDICE:
 
     def update(self, expert: Batch, replay: Batch | None) -> dict[str, Tensor]:
         """One simultaneous step of nu and actor on demonstrated and replayed (offline: no) transitions (L, B) each."""
-        config, B = self.config, expert.actions.shape[1]
         batches = (expert,) if replay is None else (expert, replay)
-        N = B * len(batches)
-        states = torch.cat([expert.observations, *(batch.next_observations for batch in batches)], dim=1)
-        actions, _ = self.policy.sample(states, self.noise.normal(B + N, self.action_size))
-        sampled = torch.cat([states, actions], dim=-1)
-        given = torch.cat([torch.cat([batch.observations, batch.actions], dim=-1) for batch in batches], dim=1)
-        initial, following, now = self.nu(torch.cat([sampled, given], dim=1))[..., 0].split([B, N, N], dim=1)
-        delta = now - config.discount * following
-        loss = objective(delta[:, :B], delta[:, B:], initial, config)
-        penalty = self._gradient_penalty(given, sampled[:, B:].detach(), B)
-        regularity = orthogonality(self.policy.network)
+        B = expert.actions.shape[1]
+        noise = self.noise.normal((1 + len(batches)) * B, self.action_size)
+        loss, penalty, regularity = self._losses(noise, self.mix.uniform(2 * B, 1), *batches)
 
         self.nu_optimiser.zero_grad()
         self.actor_optimiser.zero_grad()
         # nu descends and the actor climbs: each penalty depends on one player only, and has that player's sign
-        (loss + config.gradient_penalty * penalty - config.orthogonal * regularity).sum().backward()
+        total = loss + self.config.gradient_penalty * penalty - self.config.orthogonal * regularity
+        total.sum().backward()
         self.nu_optimiser.step()
         self.actor_optimiser.step()
         self.updates += 1
         return {"loss": loss.detach(), "gradient_penalty": penalty.detach(), "orthogonality": regularity.detach()}
 
-    def _gradient_penalty(self, given: Tensor, following: Tensor, B: int) -> Tensor:
-        """The penalty (lanes,) for pairs now (L, N, D) and next (L, N, D), the first B of each demonstrated."""
+    def losses(self, noise: Tensor, mix: Tensor, expert: Batch, *replay: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """L, nu's gradient penalty and the actor's orthogonality penalty, (L,) each.
+
+        Args:
+            noise: standard normal (L, 2 B, A), or (L, 3 B, A) with replay, behind the actor's actions.
+            mix: shares (L, 2 B, 1) of the demonstrations in the interpolates.
+            expert: demonstrated transitions (L, B).
+            replay: replayed transitions (L, B), or none offline.
+        """
+        config, B, batches = self.config, expert.actions.shape[1], (expert, *replay)
+        N = B * len(batches)
+        states = torch.cat([expert.observations, *(batch.next_observations for batch in batches)], dim=1)
+        actions, _ = self.policy.sample(states, noise)
+        sampled = torch.cat([states, actions], dim=-1)
+        given = torch.cat([torch.cat([batch.observations, batch.actions], dim=-1) for batch in batches], dim=1)
+        initial, following, now = self.nu(torch.cat([sampled, given], dim=1))[..., 0].split([B, N, N], dim=1)
+        delta = now - config.discount * following
+        loss = objective(delta[:, :B], delta[:, B:], initial, config)
+        penalty = self._gradient_penalty(given, sampled[:, B:].detach(), mix)
+        return loss, penalty, orthogonality(self.policy.network)
+
+    def _gradient_penalty(self, given: Tensor, following: Tensor, mix: Tensor) -> Tensor:
+        """The penalty (L,) for pairs now (L, N, D) and next (L, N, D), the first B of each demonstrated."""
         if self.config.gradient_penalty == 0:
             return torch.zeros(len(given), device=given.device)
+        B = mix.shape[1] // 2
         some = torch.cat([given[:, :B], following[:, :B]], dim=1)
         if given.shape[1] > B:
             others = torch.cat([given[:, B:], following[:, B:]], dim=1)
         else:
             others = torch.cat([given.roll(1, dims=1), following.roll(1, dims=1)], dim=1)
-        return gradient_penalty(self.nu, some, others, self.mix.uniform(2 * B, 1))
+        return gradient_penalty(self.nu, some, others, mix)
 
     def _parts(self) -> dict[str, Any]:
         names = ("policy", "nu", "nu_optimiser", "actor_optimiser", "noise", "exploration", "mix")

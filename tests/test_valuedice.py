@@ -1,12 +1,15 @@
 """ValueDICE: its objective against analytic values, its step against plain autograd and a plain optimiser."""
 
 import dataclasses
+import shutil
+import warnings
 
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
 from baselines import valuedice
+from benchmarks.kit.acceleration import AccelerationWarning
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Batch
@@ -79,6 +82,25 @@ def test_valuedice_gradient_penalty_is_that_of_double_differentiation(hidden):
     parameters = list(nu.parameters())
     gradients = [torch.autograd.grad(p.sum(), parameters, allow_unused=True, materialize_grads=True) for p in penalties]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_valuedice_compiled_takes_the_steps_of_a_plain_one(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    agents = []
+    for compile in (False, True):
+        config = valuedice.ValueDICEConfig((8, 8), compile=compile)
+        standardise = Standardiser.from_demonstrations(problem, absorbing=True)
+        agents.append(valuedice.ValueDICE(problem, config, standardise))
+    draw = lambda size: torch.rand(2, 16, size) * 2 - 1  # noqa: E731
+    expert, replay = (Batch(draw(3), draw(2), draw(3), draw(1)[..., 0], draw(1)[..., 0]) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AccelerationWarning)  # it must not fall back
+        for _ in range(3):
+            plain, compiled = (agent.update(expert, replay) for agent in agents)
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(agents[1].nu.state_dict(), agents[0].nu.state_dict(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("offline", [False, True])
