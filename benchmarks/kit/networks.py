@@ -32,6 +32,8 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor, rounded: bool = False) -> Tensor:
         """Apply lane i's map to rows x[i]; factors rounded to bfloat16 if asked for, and only for the product."""
+        if self.weight.shape[-1] == 1:  # as a product of matrices, this and its gradients cost several times as much
+            return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + self.bias
         if rounded:
             return torch.bmm(x.bfloat16(), self.weight.bfloat16()).float() + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
@@ -67,7 +69,7 @@ class MLP(nn.Module):
         self,
         streams: Streams,
         sizes: Sequence[int],
-        activation: Callable[[Tensor], Tensor] = F.relu,
+        activation: Callable[[Tensor], Tensor] = torch.relu_,
         heads: int = 1,
         layer_norm: bool = False,
     ) -> None:

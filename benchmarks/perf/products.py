@@ -45,7 +45,8 @@ def sac_products(config: SACConfig, observation_size: int, action_size: int, lan
         lanes: L.
     """
     policy = lanes, config.batch_size, (observation_size, *config.hidden, 2 * action_size)
-    critic = lanes * HEADS, config.batch_size, (observation_size + action_size, *config.hidden, 1)
+    # without the last layer: one output is a dot product, and no matrix product
+    critic = lanes * HEADS, config.batch_size, (observation_size + action_size, *config.hidden)
     critic_update = [
         *forward(*policy),  # a' ~ pi(s')
         *forward(*critic),  # the target's values of it
