@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,20 @@ class Memory(Protocol):
         ...
 
 
+class NextActions:
+    """Actions (L, A) that were chosen before the updates, until they are taken; None if there are none."""
+
+    actions: np.ndarray | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The actions: their noise has been drawn, so that a resumed run must take the same."""
+        return {"actions": None if self.actions is None else torch.from_numpy(self.actions)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.actions = None if state["actions"] is None else state["actions"].numpy()
+
+
 def interact(
     problem: Problem,
     explore: Callable[[Tensor], Tensor],
@@ -26,6 +41,7 @@ def interact(
     warmup: int,
     updates_per_step: int = 1,
     learning_starts: int | None = None,
+    ahead: bool | None = None,
 ) -> Iterator[int]:
     """Step the environments until the budget is spent; after each step yield the number of updates that are due.
 
@@ -37,20 +53,32 @@ def interact(
             keeps very short runs meaningful.
         updates_per_step: updates due per environment step once learning has started.
         learning_starts: environment steps before the first update; default: the warm-up.
+        ahead: choose the next actions before the updates instead of after them, so that the processor simulates while
+            the device is still learning; who acts is then one round of updates behind. Default: on CUDA, where a
+            call of the learner returns before its work is done.
 
     Yields:
         0 before learning starts, `updates_per_step` afterwards.
     """
-    environments = problem.environments
+    environments, following = problem.environments, NextActions()
+    ahead = problem.device.type == "cuda" if ahead is None else ahead
     streams = problem.streams("warm-up")
-    problem.keep(warmup=streams)
+    problem.keep(warmup=streams, **({"following": following} if ahead else {}))
     warmup = min(warmup, problem.budget // 10)
     learning_starts = warmup if learning_starts is None else min(learning_starts, problem.budget // 10)
+
+    def choose() -> np.ndarray:
+        observations = torch.as_tensor(environments.observations, dtype=torch.float32, device=problem.device)
+        return explore(observations.unsqueeze(1)).squeeze(1).cpu().numpy()
+
     while environments.steps < problem.budget:
         if environments.steps < warmup:
-            actions = streams.uniform(problem.action_size) * 2 - 1
+            actions = (streams.uniform(problem.action_size) * 2 - 1).cpu().numpy()
         else:
-            observations = torch.as_tensor(environments.observations, dtype=torch.float32, device=problem.device)
-            actions = explore(observations.unsqueeze(1)).squeeze(1)
-        memory.add(environments.step(actions.cpu().numpy()))
-        yield updates_per_step if environments.steps > learning_starts else 0
+            actions = choose() if following.actions is None else following.actions
+        memory.add(environments.step(actions))
+        updates = updates_per_step if environments.steps > learning_starts else 0
+        # not before the first updates, at which a method may still fit what its policy needs
+        settled = environments.steps > max(warmup, learning_starts + 1)
+        following.actions = choose() if ahead and settled else None
+        yield updates
