@@ -19,12 +19,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
+from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -80,7 +81,7 @@ def objective(values: Tensor, state_values: Tensor, targets: Tensor, config: IQL
     return second - rewards[:, :half].mean(-1) + rewards.square().mean(-1) / (4 * config.regularisation)
 
 
-class IQLearn:
+class IQLearn(Composite):
     """Q, its target and the actor of every lane.
 
     Args:
@@ -88,6 +89,10 @@ class IQLearn:
         config: settings.
         standardise: applied to raw observations; batches are expected to be standardised already.
     """
+
+    state = (
+        "policy", "critic", "target", "critic_optimiser", "actor_optimiser", "noise", "exploration", "updates",
+    )  # fmt: skip
 
     def __init__(self, problem: Problem, config: IQLearnConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
@@ -143,20 +148,6 @@ class IQLearn:
     def _value(network: MLP, states: Tensor, actions: Tensor) -> Tensor:
         """Q (L, B) of a network."""
         return network(torch.cat([states, actions], dim=-1))[..., 0]
-
-    def _parts(self) -> dict[str, Any]:
-        names = ("policy", "critic", "target", "critic_optimiser", "actor_optimiser", "noise", "exploration")
-        return {name: getattr(self, name) for name in names}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, target, optimisers, streams and the update counter."""
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.updates = state["updates"]
 
 
 def train(problem: Problem, config: IQLearnConfig) -> Iterator[Progress]:

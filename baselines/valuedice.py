@@ -18,13 +18,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from benchmarks.kit.acceleration import Compiled
 from benchmarks.kit.bounds import Count, NonNegative, Part, Positive, Share, Sizes, Steps
+from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -117,8 +117,10 @@ def orthogonality(network: MLP) -> Tensor:
     return total
 
 
-class ValueDICE:
+class ValueDICE(Composite):
     """nu and the actor of every lane, with their simultaneous update."""
+
+    state = ("policy", "nu", "nu_optimiser", "actor_optimiser", "noise", "exploration", "mix", "updates")
 
     def __init__(self, problem: Problem, config: ValueDICEConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
@@ -192,20 +194,6 @@ class ValueDICE:
         else:
             others = torch.cat([given.roll(1, dims=1), following.roll(1, dims=1)], dim=1)
         return gradient_penalty(self.nu, some, others, mix)
-
-    def _parts(self) -> dict[str, Any]:
-        names = ("policy", "nu", "nu_optimiser", "actor_optimiser", "noise", "exploration", "mix")
-        return {name: getattr(self, name) for name in names}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers, streams and the update counter."""
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.updates = state["updates"]
 
 
 def train(problem: Problem, config: ValueDICEConfig) -> Iterator[Progress]:

@@ -47,7 +47,7 @@ def trained(name, problem):
 @pytest.mark.parametrize("name", SMALL)
 def test_every_method_walks_to_the_origin(name, point_problem, point_return):
     """The optimum is about -0.7, the random policy below -10; demonstrations are five episodes of 20 steps."""
-    budget = 1600
+    budget = 2400
     problem = point_problem(budget=budget, privileged=name == "sac", lethal=True)
     progress = trained(name, problem)
     assert point_return(progress.policy).item() > -1.5

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from .composite import Composite
 from .contract import SETTLED, Problem, Transition
 from .standardiser import Standardiser
 from .streams import Streams
@@ -155,7 +156,7 @@ def _demonstrated_rows(problem: Problem, standardise: Standardiser, lane: int) -
     return torch.cat([rows, loops])[order]
 
 
-class Experience:
+class Experience(Composite):
     """What an off-policy method learns from: its own replay, and a fixed share of each batch from demonstrations.
 
     Args:
@@ -168,6 +169,8 @@ class Experience:
             self-transitions with uniformly random actions (ValueDICE), or "zero", one with zero action as in the
             demonstrations (discriminator-actor-critic).
     """
+
+    state = ("replay", "streams", "expert_streams", "absorbing_streams")  # the demonstrations come from the problem
 
     def __init__(
         self,
@@ -255,15 +258,3 @@ class Experience:
     def sample_expert(self, size: int) -> Batch:
         """Demonstrated transitions only, (L, size)."""
         return self.demonstrations.sample(size, self.expert_streams)
-
-    def _parts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("replay", "streams", "expert_streams", "absorbing_streams")}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The agent's replay and the streams; demonstrations are rebuilt from the problem."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])

@@ -9,13 +9,13 @@ import copy
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .acceleration import Compiled, Graphed, Precision, check_precision
 from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
+from .composite import Composite
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, detached
 from .replay import Batch
@@ -72,7 +72,7 @@ class SACConfig:
         return self.updates_per_step * (0.4 + 0.6 * products)
 
 
-class SAC:
+class SAC(Composite):
     """One agent per lane; all lanes learn in the same batched products.
 
     Args:
@@ -82,6 +82,11 @@ class SAC:
             states, the agent takes no action in them (zero) and earns no entropy, and they train neither the actor nor
             the temperature (discriminator-actor-critic, arXiv 1809.02925).
     """
+
+    state = (
+        "policy", "deployed", "critic", "target", "log_temperature", "noise", "exploration", "updates", "actor_updates",
+        "actor_optimiser", "critic_optimiser", "temperature_optimiser",
+    )  # fmt: skip
 
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
@@ -101,7 +106,7 @@ class SAC:
         self.deployed = copy.deepcopy(self.policy).requires_grad_(False) if config.averaging else self.policy
         """The policy to hand over for evaluation."""
         self.deployed.standardise = standardise  # not a copy: it may be fitted later
-        self._actor_updates = torch.zeros((), device=problem.device)  # on the device, where a graph can count it
+        self.actor_updates = torch.zeros((), device=problem.device)  # on the device, where a graph can count it
         on_cuda = problem.device.type == "cuda"
         adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True, capturable=on_cuda)
         self.actor_optimiser = adam(self.policy.parameters())
@@ -166,8 +171,8 @@ class SAC:
         loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
         self.actor_optimiser.step()
         if self.config.averaging:
-            self._actor_updates += 1
-            rate = (9 / (self._actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
+            self.actor_updates += 1
+            rate = (9 / (self.actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
             for average, weight in zip(self._deployed, self._actor, strict=True):
                 average.lerp_(weight, rate)
         if self.target_entropy is not None:
@@ -219,30 +224,3 @@ class SAC:
             return values.mean(-1)
         real = 1 - states[..., -1]
         return (values * real).sum(-1) / real.sum(-1).clamp(min=1)
-
-    def _parts(self) -> dict[str, Any]:
-        names = (
-            "policy",
-            "deployed",
-            "critic",
-            "target",
-            "actor_optimiser",
-            "critic_optimiser",
-            "temperature_optimiser",
-        )
-        return {name: getattr(self, name) for name in (*names, "noise", "exploration")}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, targets, optimisers, temperature, streams and the update counter."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        own = {"log_temperature": self.log_temperature.detach(), "actor_updates": self._actor_updates}
-        return state | {name: tensor.clone() for name, tensor in own.items()} | {"updates": self.updates}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        with torch.no_grad():
-            self.log_temperature.copy_(state["log_temperature"])
-            self._actor_updates.copy_(state["actor_updates"])
-        self.updates = state["updates"]
