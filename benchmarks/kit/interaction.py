@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from .composite import Composite
 from .contract import Problem, Transition
 
 
@@ -20,18 +20,14 @@ class Memory(Protocol):
         ...
 
 
-class NextActions:
-    """Actions (L, A) that were chosen before the updates, until they are taken; None if there are none."""
+class NextActions(Composite):
+    """Actions (L, A) that were chosen before the updates, until they are taken.
 
-    actions: np.ndarray | None = None
+    They are state: their noise has been drawn, so that a resumed run must take the same.
+    """
 
-    def state_dict(self) -> dict[str, Any]:
-        """The actions: their noise has been drawn, so that a resumed run must take the same."""
-        return {"actions": None if self.actions is None else torch.from_numpy(self.actions)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self.actions = None if state["actions"] is None else state["actions"].numpy()
+    state = ("actions",)
+    actions: Tensor | None = None
 
 
 def interact(
@@ -67,16 +63,16 @@ def interact(
     warmup = min(warmup, problem.budget // 10)
     learning_starts = warmup if learning_starts is None else min(learning_starts, problem.budget // 10)
 
-    def choose() -> np.ndarray:
+    def choose() -> Tensor:
         observations = torch.as_tensor(environments.observations, dtype=torch.float32, device=problem.device)
-        return explore(observations.unsqueeze(1)).squeeze(1).cpu().numpy()
+        return explore(observations.unsqueeze(1)).squeeze(1).cpu()
 
     while environments.steps < problem.budget:
         if environments.steps < warmup:
-            actions = (streams.uniform(problem.action_size) * 2 - 1).cpu().numpy()
+            actions = (streams.uniform(problem.action_size) * 2 - 1).cpu()
         else:
             actions = choose() if following.actions is None else following.actions
-        memory.add(environments.step(actions))
+        memory.add(environments.step(actions.numpy()))
         updates = updates_per_step if environments.steps > learning_starts else 0
         # not before the first updates, at which a method may still fit what its policy needs
         settled = environments.steps > max(warmup, learning_starts + 1)
