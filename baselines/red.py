@@ -50,7 +50,7 @@ class REDConfig:
     bc_start: bool = False
     """Begin with a behaviourally cloned policy, without random warm-up; the authors do so on HalfCheetah and Ant."""
     bc_fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
-    """Fit of that policy, as in this suite's BC."""
+    """Fit of that policy, by maximum likelihood."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
 

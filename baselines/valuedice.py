@@ -225,6 +225,11 @@ def train_offline(problem: Problem, config: ValueDICEConfig) -> Iterator[Progres
         yield Progress(agent.updates, agent.policy, info)
 
 
+def _update_cost(config: ValueDICEConfig) -> float:
+    """Cost of an update in plain SAC's steps."""
+    return 1.6 * (0.4 + 0.6 * config.batch_size / 128)
+
+
 VALUEDICE = Method(
     name="valuedice",
     label="ValueDICE",
@@ -232,7 +237,7 @@ VALUEDICE = Method(
     source="Kostrikov et al., arXiv 1912.05032; google-research/value_dice",
     train=train,
     config=ValueDICEConfig(),
-    cost=lambda config: 1.6 * config.updates_per_step * (0.4 + 0.6 * config.batch_size / 128),
+    cost=lambda config: config.updates_per_step * _update_cost(config),
     absorbing=lambda config: True,
 )
 
@@ -244,4 +249,5 @@ OFFLINE = Method(
     train=train_offline,
     config=ValueDICEConfig(replay_weight=0.0),
     online=False,
+    cost=lambda config: config.offline_updates * _update_cost(config),
 )

@@ -299,5 +299,6 @@ def _cell(runs: list[Run], method: Method) -> Cell:
     for name in method.swept:
         if len({lane[name] for lane in values}) > 1:
             config = assign(config, name, tuple(lane[name] for lane in values))
-    training = runs[0].budget * len(runs) * method.cost(runs[0].config) / UPDATES_PER_SECOND
+    steps = runs[0].budget if method.online else 1
+    training = steps * len(runs) * method.cost(runs[0].config) / UPDATES_PER_SECOND
     return Cell(tuple(runs), config, START_SECONDS + training)

@@ -1,6 +1,7 @@
 """Every method on a task whose optimum is known, in company, and interrupted."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -160,12 +161,38 @@ def test_an_interrupted_run_continues_bit_for_bit(name, point_problem, tmp_path)
     assert progress.updates == again.updates
 
 
-def test_bc_squared_error_reaches_the_regression_optimum(point_problem):
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_bc_reaches_the_regression_optimum_and_the_noise_around_it(beta, point_problem):
     """The expert is a = clip(-s / 0.3) with noise of standard deviation 0.1, seen 100 times."""
     method, _ = SMALL["bc"]
     problem = point_problem()
-    *_, last = method.train(problem, bc.BCConfig("squared error", (32, 32), FIT))
+    *_, last = method.train(problem, bc.BCConfig(beta, (32, 32), FIT))
     s = torch.tensor(problem.demonstrations[0].observations.copy())[None]
     error = last.policy.act(s) - (-s / 0.3).clamp(-0.99, 0.99)
     assert error.abs().mean() < 0.05  # half of the noise that it has seen
     assert error.mean().abs() < 0.03
+    mean, log_std = last.policy.latent(s)
+    deviation = log_std.exp() * (1 - torch.tanh(mean).square())
+    assert 0.07 < deviation[mean.abs() < 0.5].mean() < 0.13  # where no noise is clipped
+
+
+def test_bc_loss_is_likelihood_at_one_end_and_squared_error_at_the_other():
+    """Both gradients beside autograd's of what they stand for, the second near the demonstrated actions."""
+    draw = torch.Generator().manual_seed(0)
+    mean, log_std, noise = (torch.randn(1, 64, 3, generator=draw, dtype=torch.float64) for _ in range(3))
+    mean.requires_grad_()
+    log_std.requires_grad_()
+    batch = SimpleNamespace(observations=None, actions=torch.tanh(mean + 1e-4 * noise).detach())
+
+    def gradients(loss, *inputs):
+        return torch.autograd.grad(loss.sum(), inputs)
+
+    def ours(beta):
+        return bc.loss(lambda _: (mean, log_std), batch, beta)
+
+    gaussian = torch.distributions.Normal(mean, log_std.exp())
+    squashed = torch.distributions.TransformedDistribution(gaussian, torch.distributions.TanhTransform())
+    likelihood = gradients(-squashed.log_prob(batch.actions), mean, log_std)
+    torch.testing.assert_close(gradients(ours(0.0), mean, log_std), likelihood)
+    squared = gradients((torch.tanh(mean) - batch.actions).square() / 2, mean)
+    torch.testing.assert_close(gradients(ours(1.0), mean), squared, rtol=1e-2, atol=1e-9)

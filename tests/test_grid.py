@@ -116,6 +116,11 @@ def test_the_estimate_is_updates_over_speed_and_cells_come_longest_first():
     assert cells[1].seconds - grid.START_SECONDS == pytest.approx(800 * 2 / grid.UPDATES_PER_SECOND)
 
 
+def test_the_estimate_of_an_offline_method_is_its_training():
+    short, long = (grid.cells(expand(methods=("bc",), overrides={"bc": {"fit.steps": steps}}))[0] for steps in (1, 2))
+    assert long.seconds - grid.START_SECONDS == pytest.approx(2 * (short.seconds - grid.START_SECONDS)) != 0
+
+
 def test_makespan():
     assert grid.makespan([4, 3, 3, 2], 2) == 6  # 4 + 2 beside 3 + 3
     assert grid.makespan([4, 3], 1) == grid.makespan([4, 3], 0) == 7

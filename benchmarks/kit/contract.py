@@ -187,7 +187,8 @@ class Method:
     per_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task name -> changes of config fields that the source itself makes; shown as footnotes under tables."""
     cost: Callable[[Any], float] = lambda config: 1.0
-    """Cost of one environment step under a config, relative to plain SAC with one update per step; for estimates."""
+    """Cost of one environment step under a config (offline: of a lane's whole training), in steps of plain SAC with one
+    update each; for estimates."""
     absorbing: Callable[[Any], bool] = lambda config: False
     """Whether the replay holds absorbing states under a config, hence one number more per observation; for estimates
     of memory."""
