@@ -46,7 +46,7 @@ class SB3Config:
 
 @dataclass(frozen=True)
 class ImitationBCConfig:
-    """The defaults of `imitation.algorithms.bc.BC`, and as many updates as the suite's BC may make."""
+    """The defaults of `imitation.algorithms.bc.BC`, and twice as many updates as the suite's BC makes."""
 
     release: str = "1.0.1"
     """Version that the requirements pin; part of a run's identity, and not to be set."""
