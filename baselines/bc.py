@@ -1,8 +1,8 @@
 """Behavioural cloning: fit a tanh-Gaussian policy to the demonstrated actions.
 
 With weight decay BC is a strong baseline on whole trajectories (arXiv 2202.02468). Held-out loss is a poor guide to the
-return, though: on Hopper it is lowest within 2,000 steps, when the policy still falls (profile `bc-tuning`). So nothing
-is held out by default, and the policy is that of the last step.
+return, though: on Hopper it is lowest within 2,000 steps, when the policy still falls (see `results/bc-earlier`). So
+nothing is held out by default, and the policy is that of the last step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.kit.bounds import Share, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.fitting import FitConfig, fit, with_prior
-from benchmarks.kit.networks import TanhGaussianPolicy
+from benchmarks.kit.networks import TanhGaussianPolicy, unsquashed
 from benchmarks.kit.replay import Batch, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
 
@@ -31,8 +31,9 @@ class BCConfig:
     hidden: Sizes = (256, 256)
     """Hidden ReLU units (value_dice)."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
-    """Optimisation: batch of value_dice; steps, decay and no early stopping by trial (profile `bc-tuning`). The
-    decay is that for one demonstration, n of them have an n-th of it: a prior on the weights counts once."""
+    """Optimisation: batch of value_dice; decay by trial (profile `bc-tuning`), steps and no early stopping by earlier
+    ones (`results/bc-earlier`). The decay is that for one demonstration, n of them have an n-th of it: a prior on the
+    weights counts once."""
 
 
 def loss(policy: TanhGaussianPolicy, batch: Batch, beta: float) -> Tensor:
@@ -49,9 +50,9 @@ def loss(policy: TanhGaussianPolicy, batch: Batch, beta: float) -> Tensor:
         beta: in [0, 1]; 0 leaves the gradient of the likelihood.
     """
     mean, log_std = policy(batch.observations)
-    latent = torch.atanh(batch.actions.clamp(-1 + 1e-6, 1 - 1e-6))
-    deviation = (log_std.exp() * (1 - torch.tanh(mean).square())).detach()
-    return (deviation ** (2 * beta) * (log_std + ((latent - mean) / log_std.exp()).square() / 2)).sum(-1)
+    std = log_std.exp()
+    deviation = (std * (1 - torch.tanh(mean).square())).detach()
+    return (deviation ** (2 * beta) * (log_std + ((unsquashed(batch.actions) - mean) / std).square() / 2)).sum(-1)
 
 
 def train(problem: Problem, config: BCConfig) -> Iterator[Progress]:

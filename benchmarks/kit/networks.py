@@ -116,9 +116,9 @@ class TanhGaussianPolicy(nn.Module):
         return torch.tanh(latent), tanh_gaussian_log_density(latent, noise, log_std)
 
     def log_density(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Log density (L, B) of given actions; actions are clamped to +-(1 - 1e-6), where atanh is finite."""
+        """Log density (L, B) of given actions, clamped as in `unsquashed`."""
         mean, log_std = self(states)
-        latent = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
+        latent = unsquashed(actions)
         return tanh_gaussian_log_density(latent, (latent - mean) / log_std.exp(), log_std)
 
     def latent(self, observations: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,6 +145,11 @@ def rescaled_log_std(raw: Tensor) -> Tensor:
     """Log standard deviations of the same shape inside `LOG_STD_RANGE`, smoothly, from a network's raw outputs."""
     low, high = LOG_STD_RANGE
     return low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
+
+
+def unsquashed(actions: Tensor) -> Tensor:
+    """u of the same shape with tanh(u) = a, for actions clamped to +-(1 - 1e-6), where it is finite."""
+    return torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6))
 
 
 def tanh_gaussian_log_density(latent: Tensor, noise: Tensor, log_std: Tensor) -> Tensor:
