@@ -30,13 +30,11 @@ class Linear(nn.Module):
         self.weight = nn.Parameter((streams.uniform(heads, fan_in, fan_out) * 2 - 1).flatten(0, 1) * bound)
         self.bias = nn.Parameter((streams.uniform(heads, 1, fan_out) * 2 - 1).flatten(0, 1) * bound)
 
-    def forward(self, x: Tensor, rounded: bool = False) -> Tensor:
-        """Apply lane i's map to rows x[i]; factors rounded to bfloat16 if asked for, and only for the product."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply lane i's map to rows x[i], in the precision of x."""
         if self.weight.shape[-1] == 1:  # as a product of matrices, this and its gradients cost several times as much
             return (x * self.weight.transpose(1, 2)).sum(-1, keepdim=True) + self.bias
-        if rounded:
-            return torch.bmm(x.bfloat16(), self.weight.bfloat16()).float() + self.bias
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype))
 
 
 def lane_layers(layers: Iterable[Linear]) -> Sequence[Linear]:
@@ -58,8 +56,8 @@ class LayerNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(rows, 1, size, device=device))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis of x (L*H, B, size)."""
-        return torch.addcmul(self.shift, F.layer_norm(x, x.shape[-1:]), self.gain)
+        """Normalise the last axis of x (L*H, B, size), in its precision."""
+        return torch.addcmul(self.shift.to(x.dtype), F.layer_norm(x, x.shape[-1:]), self.gain.to(x.dtype))
 
 
 class MLP(nn.Module):
@@ -76,19 +74,21 @@ class MLP(nn.Module):
         super().__init__()
         self.heads, self.activation = heads, activation
         self.rounded = False
-        """Round the factors of every product to bfloat16, but for the last layer's, whose outputs are values."""
+        """Compute the hidden layers in bfloat16 (products are summed in single precision). Their activations stay so from
+        layer to layer: to convert them back for every product costs more than a faster product saves."""
         rows = len(streams.generators) * heads
         self.layers = lane_layers(Linear(streams, i, o, heads) for i, o in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(rows, size, streams.device) if layer_norm else nn.Identity()
                                    for size in sizes[1:-1])  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs for inputs x (L, B, inputs)."""
-        if self.heads > 1:
-            x = x.repeat_interleave(self.heads, dim=0)
+        """Outputs for inputs x (L, B, inputs), in their precision."""
+        hidden = x.repeat_interleave(self.heads, dim=0) if self.heads > 1 else x
+        if self.rounded:
+            hidden = hidden.bfloat16()
         for layer, norm in zip(self.layers, self.norms, strict=False):
-            x = self.activation(norm(layer(x, self.rounded)))
-        return self.layers[-1](x)
+            hidden = self.activation(norm(layer(hidden)))
+        return self.layers[-1](hidden.to(x.dtype))
 
 
 class TanhGaussianPolicy(nn.Module):

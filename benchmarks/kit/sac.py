@@ -56,7 +56,8 @@ class SACConfig:
     `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
     moment, such as how to begin an episode, of which a replay holds few, does not decide an evaluation."""
     precision: Precision = "float32"
-    """Precision of the matrix products: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that have it)."""
+    """Precision of the hidden layers of actor and critics: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that
+    have it)."""
     compile: bool = False
     """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""
     cuda_graph: bool = True
