@@ -74,8 +74,8 @@ class MLP(nn.Module):
         super().__init__()
         self.heads, self.activation = heads, activation
         self.rounded = False
-        """Compute the hidden layers in bfloat16 (products are summed in single precision). Their activations stay so from
-        layer to layer: to convert them back for every product costs more than a faster product saves."""
+        """Compute the hidden layers in bfloat16 (products are summed in single precision). Activations stay in it from
+        layer to layer: to convert them for every product would cost what the product saves."""
         rows = len(streams.generators) * heads
         self.layers = lane_layers(Linear(streams, i, o, heads) for i, o in pairwise(sizes))
         self.norms = nn.ModuleList(LayerNorm(rows, size, streams.device) if layer_norm else nn.Identity()

@@ -1,5 +1,7 @@
 """The SAC update by lanes, beside its own matrix products."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -14,7 +16,20 @@ PRECISIONS = ["float32", "bfloat16"]
 @pytest.mark.parametrize("lanes", [1, 5, 32], ids=cases.lane_name)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_sac_update(measure, lanes, precision):
-    problem, config = cases.problem(lanes), SACConfig(precision=precision)
+    measure_updates(measure, lanes, SACConfig(precision=precision))
+
+
+@pytest.mark.benchmark(group="SAC update with the settings of the comparison with peers")
+@pytest.mark.parametrize("compile", [False, True], ids=["plain", "compiled"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_peers_update(measure, precision, compile):
+    peers = SACConfig(batch_size=256, actor_period=1, layer_norm=False)
+    measure_updates(measure, 1, dataclasses.replace(peers, precision=precision, compile=compile))
+
+
+def measure_updates(measure, lanes, config):
+    """An update of the learner, its products beside it."""
+    problem = cases.problem(lanes)
     sac, batch = SAC(problem, config, Standardiser.identity(problem)), cases.batch(lanes, config.batch_size)
 
     def updates():
@@ -22,7 +37,7 @@ def test_sac_update(measure, lanes, precision):
             sac.update(batch)
 
     wanted = products.sac_products(config, cases.OBSERVATIONS, cases.ACTIONS, lanes)
-    alone = products.alone(wanted, getattr(torch, precision))
+    alone = products.alone(wanted, getattr(torch, config.precision))
     gflop = sum(product.gflop for product in wanted)
     measure(updates, "update", config.actor_period, beside=alone, beside_name="its products", gflop=gflop)
 
