@@ -43,6 +43,13 @@ def test_offline_methods_and_references_are_horizontal(fill):
     assert not {"Expert", "Random", "BC"} & set(lines(ant)), "no reference is known there, and BC was not run"
 
 
+def test_methods_that_take_no_environment_steps_make_no_figure_by_themselves(fill):
+    store = fill({("bc", "hopper"): 300, ("bc", "ant"): 100, ("gail", "ant"): 700})
+    (ant,) = plots.learning_curves(arranged(store), 1).axes
+    assert {"BC", "GAIL (off-policy)"} <= set(lines(ant))
+    assert plots.learning_curves(arranged(fill({("bc", "hopper"): 300}, demos=4)), 4) is None
+
+
 def test_failed_runs_are_not_drawn(fill, a_run):
     store = fill({("bc", "hopper"): 300, ("gail", "hopper"): 700})
     store.write(*a_run("gail", seed=1, finals=(1e9,), status="diverged"), replace=True)
@@ -108,6 +115,7 @@ def test_every_method_has_its_own_look_also_in_grey():
     contestants = [looks[name] for name in house[1:7]]
     assert len({look.dash for look in contestants}) == len({look.marker for look in contestants}) == 6
     assert len({look.color for look in contestants}) == 6
+    assert len({looks[f"guest-{i}"].color for i in range(12)}) == 6, "no spare colour twice while another is free"
     for look in looks.values():
         red, green, blue = matplotlib.colors.to_rgb(look.color)
         assert colorsys.rgb_to_hls(red, green, blue)[1] < 0.7, "too faint on white"

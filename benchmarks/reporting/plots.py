@@ -33,19 +33,20 @@ _THRESHOLDS = np.linspace(-0.1, 1.3, 141)
 def learning_curves(results: Results, demos: int) -> Figure | None:
     """Return against environment steps, a panel per task: mean over seeds, the band spans the seeds.
 
-    Offline methods and oracles that were evaluated once are horizontal lines.
+    Offline methods and oracles that were evaluated once are horizontal lines beside the curves of others; None where
+    there are no curves.
     """
     entries = [entry for entry in _scored(results, demos) if entry.method not in ("random", "expert")]
-    tasks = [task for task in results.tasks if any(len(results.scores(e.name, task, demos)) for e in entries)]
-    if not tasks:
+    drawn = {task: [(entry, *_curve(results, entry, task, demos)) for entry in entries] for task in results.tasks}
+    drawn = {task: curves for task, curves in drawn.items() if any(len(steps) > 1 for _, steps, _ in curves)}
+    if not drawn:
         return None
     looks = style.looks(results.runs["entry"].unique())
     with matplotlib.rc_context(style.theme()):
-        figure, panels, free = _panels(tasks, _STEPS)
+        figure, panels, free = _panels([*drawn], _STEPS)
         handles: dict[str, Line2D] = {}
-        for panel, task in zip(panels, tasks, strict=True):
-            curves = [(entry, *_curve(results, entry, task, demos)) for entry in entries]
-            end = max((steps[-1] for _, steps, returns in curves if len(returns)), default=0) / 1000 or 1.0
+        for panel, (task, curves) in zip(panels, drawn.items(), strict=True):
+            end = max(steps[-1] for _, steps, returns in curves if len(returns)) / 1000
             for entry, steps, returns in curves:
                 if not len(returns):
                     continue

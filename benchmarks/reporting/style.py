@@ -76,14 +76,18 @@ def order(method: str) -> tuple[int, str]:
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """The look of each name; a name without one of its own gets a spare one by its checksum, distinct in this call."""
+    """The look of each name; a name without one of its own gets a spare one by its checksum, distinct in this call.
+
+    Colours repeat only when all are taken.
+    """
     names = sorted(set(names))
     taken = {name: _LOOKS[name] for name in names if name in _LOOKS}
     for name in names:
         if name not in taken:
             start = zlib.crc32(name.encode()) % len(_SPARE)
-            spares = _SPARE[start:] + _SPARE[:start]
-            taken[name] = next((look for look in spares if look not in taken.values()), spares[0])
+            spares, used = _SPARE[start:] + _SPARE[:start], taken.values()
+            free = [look for look in spares if look not in used] or spares
+            taken[name] = next((look for look in free if look.color not in {other.color for other in used}), free[0])
     return taken
 
 
