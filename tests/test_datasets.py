@@ -177,8 +177,8 @@ def test_data_that_differ_from_the_manifest_are_an_error_or_with_other_versions_
     monkeypatch.setattr(manifest, "difference", lambda *args, known=manifest.difference: known(*args, path=path))
     with pytest.raises(UserError, match="published is 0000000000000000, with the same expert and versions"):
         prepare(HOPPER, "embedded")
-    edit_metadata(hopper, versions={**metadata["versions"], "mujoco": "3.3.0"})
-    with pytest.warns(DatasetWarning, match=r"mean return 3\d\d\d.* built with mujoco 3\.3\.0 \(published: "):
+    edit_metadata(hopper, versions={**metadata["versions"], "mujoco": "1.0.0"})
+    with pytest.warns(DatasetWarning, match=r"mean return 3\d\d\d.* built with mujoco 1\.0\.0 \(published: "):
         prepare(HOPPER, "embedded")
 
 
