@@ -37,6 +37,9 @@ class Batch(NamedTuple):
 class Replay:
     """A ring of transitions per lane; one row per transition, so that a batch is a single gather.
 
+    Next observations lie in the rows as well. Finding them by index would save two fifths to a half of the memory (108
+    bytes a step on Hopper, 2,860 on Humanoid), but takes three or four gathers, where a GPU counts launches.
+
     Args:
         lanes: L.
         capacity: transitions kept per lane; the oldest is overwritten.
