@@ -122,6 +122,7 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
         reward.fit(problem, experience.demonstrations)
         if config.bc_start:
             clone(problem, learner, experience.demonstrations, config.bc_fit)
+    experience.label(lambda batch: reward(batch.observations, batch.actions))
 
     info: dict[str, Tensor] = {}
     random_steps = 0 if config.bc_start else config.sac.warmup
@@ -129,8 +130,7 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
         problem, learner.explore, experience, random_steps, config.sac.updates_per_step, config.sac.warmup
     ):
         for _ in range(updates):
-            batch = experience.sample()
-            info = learner.update(batch._replace(rewards=reward(batch.observations, batch.actions)))
+            info = learner.update(experience.sample())
         yield Progress(learner.updates, learner.deployed, info)
 
 

@@ -49,11 +49,12 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     learner = SAC(problem, config.sac, standardise)
     experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
     density = config.density.build(problem)
-    reward = NDIReward(problem, density, config.reward, config.sac.discount)
+    reward = NDIReward(problem, config.reward, config.sac.discount)
 
     if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
         density.fit(problem, experience.demonstrations)
-        reward.calibrate(experience)
+        reward.calibrate(density.on_demonstrations(experience.demonstrations))
+    experience.label(lambda batch: density.log_density(batch.observations, batch.actions))  # q is fixed
 
     info = {}
     for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):

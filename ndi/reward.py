@@ -24,7 +24,6 @@ from benchmarks.kit.contract import Problem
 from benchmarks.kit.lanes import per_lane
 from benchmarks.kit.replay import Batch, Experience
 
-from .density import Density
 from .occupancy import DistanceCritic, Moments, occupancy_reward
 
 
@@ -59,19 +58,18 @@ class RewardConfig:
 
 
 class NDIReward:
-    """The reward column of a batch; its state is a floor, running moments and a running mean per lane.
+    """From a batch whose reward column is log q to its reward; the state is a floor, running moments, a running mean.
 
     Args:
         problem: the cell.
-        density: fitted log q, never changed here.
         config: the convention.
         discount: gamma.
     """
 
-    def __init__(self, problem: Problem, density: Density, config: RewardConfig, discount: float) -> None:
+    def __init__(self, problem: Problem, config: RewardConfig, discount: float) -> None:
         if config.convention not in ("practical", "literal"):
             raise ValueError(f'NDI reward convention must be "practical" or "literal", not "{config.convention}"')
-        self.density, self.config, self.discount = density, config, discount
+        self.config, self.discount = config, discount
         self.critic = DistanceCritic(config.critic_scale / problem.observation_size)
         self.lambda_f = per_lane(config.lambda_f, problem)
         self.use_occupancy = bool((self.lambda_f != 0).any())
@@ -82,18 +80,16 @@ class NDIReward:
         self.calls = 0
 
     @torch.no_grad()
-    def calibrate(self, experience: Experience) -> None:
-        """Read the demonstrations' mean log density, the floor's cap and its start off the fitted density."""
-        values = self.density.on_demonstrations(experience.demonstrations)
+    def calibrate(self, values: Tensor) -> None:
+        """Read the mean, the floor's cap and its start off the demonstrations' log densities (L, N)."""
         self.state["mean"] = values.mean(1, keepdim=True)
         self.state["cap"] = values.quantile(self.config.floor_quantile, dim=1, keepdim=True)
         self.state["floor"] = values.amin(1, keepdim=True) - self.config.floor_margin
 
     @torch.no_grad()
     def __call__(self, batch: Batch, experience: Experience) -> Tensor:
-        """Rewards (L, B) of a batch, under the moments and the floor as they stand."""
-        config, state = self.config, self.state
-        log_density = self.density.log_density(batch.observations, batch.actions)
+        """Rewards (L, B) of a batch whose reward column is log q, under the moments and the floor as they stand."""
+        config, state, log_density = self.config, self.state, batch.rewards
         if config.convention == "literal":
             reward = log_density
         else:
@@ -123,8 +119,7 @@ class NDIReward:
 
     def _raise_floor(self, experience: Experience) -> None:
         """Move the floor towards min(cap, agent's median - gap), never down."""
-        recent = experience.replay.latest(self.config.floor_window)
-        values = self.density.log_density(recent.observations, recent.actions)
+        values = experience.replay.latest(self.config.floor_window).rewards
         goal = torch.minimum(values.median(1, keepdim=True).values - self.config.floor_gap, self.state["cap"])
         goal = torch.maximum(goal, self.state["floor"])
         self.state["floor"] = torch.lerp(self.state["floor"], goal, self.config.floor_rate)

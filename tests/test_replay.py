@@ -107,6 +107,35 @@ def test_the_standardiser_can_be_fitted_to_what_was_seen(point_problem):
         experience.fit_standardiser()
 
 
+def test_a_fixed_reward_is_stored_with_every_transition_and_computed_once(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    experience = Experience(problem, Standardiser.from_demonstrations(problem, absorbing=True), 8)
+    seen = []
+
+    def reward(batch):
+        seen.append(batch.rewards.numel())
+        return 2 * batch.actions[..., 0] + batch.observations[..., -1]  # the last one marks absorbing states
+
+    def step(value, *terminated):
+        ones, ended = np.ones((2, 2), np.float32), np.array(terminated)
+        experience.add(Transition(ones, value * ones, ones, ended, ~ended, np.full(2, np.nan, np.float32)))
+
+    step(0.5, False, False)  # before the reward is known, as in a checkpoint of code that did not store it
+    experience.label(reward)
+    step(0.25, True, False)
+    for memory in (experience.replay, experience.demonstrations):
+        for lane, size in enumerate(memory.sizes.tolist()):
+            rows = memory.take(torch.arange(size).expand(2, -1))
+            expected = 2 * rows.actions[lane, :, 0] + rows.observations[lane, :, -1]
+            torch.testing.assert_close(rows.rewards[lane], expected)
+    assert experience.replay.sizes.tolist() == [2 + ABSORBING_STEPS, 2]
+    demonstrated = int(experience.demonstrations.sizes.max())
+    assert seen == [2, 2 * demonstrated, 2, *[2] * ABSORBING_STEPS]
+    experience.sample()
+    experience.label(reward)  # nothing is without one
+    assert len(seen) == 3 + ABSORBING_STEPS
+
+
 @pytest.mark.parametrize("ended", [True, False])
 def test_absorbing_states_follow_termination_only(point_problem, ended):
     problem = point_problem()

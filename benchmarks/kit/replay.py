@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,6 +18,11 @@ ABSORBING_STEPS = 10
 """Absorbing self-transitions stored after a terminal state (ValueDICE's code)."""
 BLOCK = 16_384
 """Transitions of a lane that a checkpoint writes once and for all."""
+CHUNK = 4096
+"""Transitions of a lane that get their fixed reward in one call."""
+
+FixedReward = Callable[["Batch"], Tensor]
+"""Rewards (L, B) of transitions (L, B), always the same for the same transition."""
 
 
 class Batch(NamedTuple):
@@ -29,7 +35,8 @@ class Batch(NamedTuple):
     next_observations: Tensor
     """(L, B, d)."""
     rewards: Tensor
-    """(L, B); the true reward for privileged methods, else NaN until the method writes its own column."""
+    """(L, B); the true one for privileged methods, a fixed one if it was set (`Experience.label`), else NaN until the
+    method writes its own column."""
     masks: Tensor
     """(L, B): 0 where the next state is terminal, 1 elsewhere (also at a time limit)."""
 
@@ -86,6 +93,16 @@ class Replay:
         rows = self.rows.flatten(0, 1).index_select(0, (index + self._first[:, None]).flatten())
         observations, actions, following, rewards, masks = rows.view(*index.shape, -1).split(self.columns, dim=-1)
         return Batch(observations, actions, following, rewards[..., 0], masks[..., 0])
+
+    @torch.no_grad()
+    def label(self, reward: FixedReward) -> None:
+        """Give the transitions that have none (NaN) their reward."""
+        column = self.rows.split(self.columns, dim=-1)[3][..., 0]  # a view
+        for positions in torch.arange(int(self.sizes.max()), device=self.rows.device).split(CHUNK):
+            missing = column[:, positions].isnan()
+            if missing.any():
+                rewards = reward(self.take(positions.expand(len(column), -1)))
+                column[:, positions] = torch.where(missing, rewards, column[:, positions])
 
     def state_dict(self) -> dict[str, Any]:
         """The counters; of every lane the rows since its last full block, and before them the full blocks, settled."""
@@ -192,6 +209,7 @@ class Experience(Composite):
         self.streams = problem.streams("replay")
         self.expert_streams = problem.streams("demonstrations")
         self.absorbing_streams = problem.streams("absorbing")
+        self._reward: FixedReward | None = None
 
     @property
     def demonstrations(self) -> Replay:
@@ -199,6 +217,17 @@ class Experience(Composite):
         if self._demonstrations is None:
             raise ValueError("this problem has no demonstrations")
         return self._demonstrations
+
+    def label(self, reward: FixedReward) -> None:
+        """Store a fixed reward with every transition from now on, and with those held that have none (demonstrations).
+
+        It is computed once per transition, not whenever one is sampled. It is no part of the state: a resumed run sets
+        it again.
+        """
+        self._reward = reward
+        for memory in (self.replay, self._demonstrations):
+            if memory is not None:
+                memory.label(reward)
 
     def add(self, transition: Transition) -> None:
         """Store one environment step of every lane.
@@ -216,11 +245,11 @@ class Experience(Composite):
             tensor(1.0 - transition.terminated),
         )
         if not self.standardise.absorbing:
-            self.replay.add(step)
+            self._store(step)
             return
         absorbing, always = self.standardise.absorbing_state(), torch.ones_like(step.masks)
         following = torch.where(step.masks.unsqueeze(-1) == 0, absorbing, step.next_observations)
-        self.replay.add(step._replace(next_observations=following, masks=always))
+        self._store(step._replace(next_observations=following, masks=always))
         if transition.terminated.any():
             ended = torch.as_tensor(transition.terminated, device=device)
             loop = absorbing.expand_as(following)
@@ -228,7 +257,12 @@ class Experience(Composite):
             if self.absorbing_actions == "random":
                 actions = self.absorbing_streams.uniform_in(ended, ABSORBING_STEPS, actions.shape[-1]) * 2 - 1
             for action in actions.unbind(1):
-                self.replay.add(Batch(loop, action.unsqueeze(1), loop, step.rewards, always), where=ended)
+                self._store(Batch(loop, action.unsqueeze(1), loop, step.rewards, always), where=ended)
+
+    @torch.no_grad()
+    def _store(self, batch: Batch, where: Tensor | None = None) -> None:
+        """Append transitions (B = 1) with their fixed reward, if there is one."""
+        self.replay.add(batch if self._reward is None else batch._replace(rewards=self._reward(batch)), where)
 
     def fit_standardiser(self) -> None:
         """Fit the standardiser to the observations stored so far, which must be raw, and standardise those.

@@ -54,9 +54,11 @@ def test_replay_adding(measure, lanes):
 
 
 def ndi(config, problem, kept):
-    reward = NDIReward(problem, config.build(problem), RewardConfig(), SACConfig.discount)
-    reward.calibrate(kept)
-    return lambda batch: reward(batch, kept)
+    density, reward = config.build(problem), NDIReward(problem, RewardConfig(), SACConfig.discount)
+    reward.calibrate(density.on_demonstrations(kept.demonstrations))
+    log_density = lambda batch: density.log_density(batch.observations, batch.actions)  # noqa: E731
+    kept.label(log_density)
+    return lambda batch: reward(batch._replace(rewards=log_density(batch)), kept)
 
 
 def gail(config, problem, kept):

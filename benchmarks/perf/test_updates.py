@@ -19,7 +19,8 @@ def test_sac_update(measure, lanes, precision):
     measure_updates(measure, lanes, SACConfig(precision=precision))
 
 
-@pytest.mark.benchmark(group="SAC update with the settings of the comparison with peers")
+@pytest.mark.benchmark(group="SAC update as beside the peers")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch deprecates
 @pytest.mark.parametrize("compile", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_peers_update(measure, precision, compile):
