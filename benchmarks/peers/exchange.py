@@ -22,6 +22,8 @@ from .scripts.link import Arrays, decode, encode
 SCRIPTS = Path(__file__).parent / "scripts"
 COLUMNS = ("observations", "actions", "next_observations", "terminated", "episodes")
 """What a peer gets of demonstrations: arrays of `kit.demonstrations.Demonstrations`."""
+MATCHED = {"batch_size": 256, "actor_period": 1, "layer_norm": False, "updates_per_step": 1}
+"""Fields of `SACConfig` that make the learner do the work of the peers' defaults."""
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 SQUASHES = {"tanh": torch.tanh, "clip": lambda x: x.clamp(-1, 1)}
 TOLERANCE = 1e-4

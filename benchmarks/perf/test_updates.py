@@ -1,12 +1,11 @@
 """The SAC update by lanes, beside its own matrix products."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
+from benchmarks.peers.exchange import MATCHED
 from benchmarks.perf import cases, products
 
 PRECISIONS = ["float32", "bfloat16"]
@@ -24,8 +23,7 @@ def test_sac_update(measure, lanes, precision):
 @pytest.mark.parametrize("compile", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_peers_update(measure, precision, compile):
-    peers = SACConfig(batch_size=256, actor_period=1, layer_norm=False)
-    measure_updates(measure, 1, dataclasses.replace(peers, precision=precision, compile=compile))
+    measure_updates(measure, 1, SACConfig(**MATCHED, precision=precision, compile=compile))
 
 
 def measure_updates(measure, lanes, config):

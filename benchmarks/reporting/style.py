@@ -85,9 +85,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     for name in names:
         if name not in taken:
             start = zlib.crc32(name.encode()) % len(_SPARE)
-            spares, used = _SPARE[start:] + _SPARE[:start], taken.values()
-            free = [look for look in spares if look not in used] or spares
-            taken[name] = next((look for look in free if look.color not in {other.color for other in used}), free[0])
+            spares, colors = _SPARE[start:] + _SPARE[:start], {look.color for look in taken.values()}
+            free = [look for look in spares if look not in taken.values()] or spares
+            taken[name] = next((look for look in free if look.color not in colors), free[0])
     return taken
 
 

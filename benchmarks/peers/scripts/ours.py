@@ -11,17 +11,11 @@ from benchmarks import datasets, registry
 from benchmarks.configuration import configure
 from benchmarks.environment import LearnerEnvironments
 from benchmarks.kit.contract import Problem
+from benchmarks.peers.exchange import MATCHED
 from benchmarks.profiles import Profile
 
 TASK = "halfcheetah"
-MATCHED = {
-    "sac.batch_size": 256,
-    "sac.actor_period": 1,
-    "sac.layer_norm": False,
-    "sac.warmup": LEARNING_STARTS,
-    "sac.updates_per_step": 1,
-}
-"""What makes the learner do the work of the peers' defaults."""
+SETTINGS = {f"sac.{name}": value for name, value in MATCHED.items()} | {"sac.warmup": LEARNING_STARTS}
 
 if __name__ == "__main__":
     parser = arguments()
@@ -32,7 +26,7 @@ if __name__ == "__main__":
     clock = Clock(options.warmup, options.steps)
     method, task = registry.find_method(options.method), registry.find_task(TASK)
     changed = Profile(name="timed", tasks=(TASK,), methods=(options.method,)).with_settings(options.set).overrides
-    config = configure(method.config, MATCHED | changed.get(method.name, {}), f"method {method.name}")
+    config = configure(method.config, SETTINGS | changed.get(method.name, {}), f"method {method.name}")
     # the learner counts a tenth of its budget as the longest warm-up
     budget = max(clock.total, 10 * LEARNING_STARTS) + 10
     demonstrations = (datasets.load(task, "embedded", options.demos, 1, options.seed),) if method.demonstrations else ()
