@@ -85,7 +85,8 @@ def aggregates(results: Results, demos: int) -> Figure | None:
     text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
     ranking = sorted(scores, key=lambda entry: (points[entry][0], entry.name))
     looks = style.looks(results.runs["entry"].unique())
-    labels = [textwrap.fill(entry.label, 26) for entry in ranking]  # with settings in it a label may be a long one
+    # with settings in it a label may be a long one; the name of a setting stays in one piece
+    labels = [textwrap.fill(entry.label, 26, break_long_words=False, break_on_hyphens=False) for entry in ranking]
     lines = sum(label.count("\n") + 1 for label in labels)
     with matplotlib.rc_context(style.theme()):
         height = 1.1 + max(1.6, 0.24 * lines) + 0.13 * text.count("\n")
@@ -110,7 +111,7 @@ def aggregates(results: Results, demos: int) -> Figure | None:
         dots.set_title("Interquartile mean, 95% interval")
         profiles.set_xlim(_THRESHOLDS[0], _THRESHOLDS[-1])
         profiles.set_ylim(-0.02, 1.02)
-        profiles.set_xlabel("Normalised return τ (0 random, 1 expert)")
+        profiles.set_xlabel("Normalised return τ")
         profiles.set_ylabel("Fraction of runs above τ")
         profiles.set_title("Performance profile")
         figure.supxlabel(text, fontsize=7.5, color="#555555")
