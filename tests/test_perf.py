@@ -51,6 +51,19 @@ def test_the_products_alone_are_run_as_counted():
     assert {product.transposed for product in wanted} == {"", "left", "right"}
 
 
+def test_products_are_counted_also_in_a_gradient_that_is_part_of_a_loss():
+    """Through x W v with a penalty on its gradient in x, by hand; 5 rows, 3 inputs, 2 units, 1 output."""
+    x, w, v = (torch.randn(shape, requires_grad=True) for shape in [(5, 3), (3, 2), (2, 1)])
+
+    def penalised():
+        gradient = torch.autograd.grad((x @ w @ v).sum(), x, create_graph=True)[0]
+        gradient.square().sum().backward(inputs=[w])
+
+    forward, to_the_first, to_the_input = 2 * 5 * (3 * 2 + 2), 2 * 5 * 2, 2 * 5 * 3 * 2
+    its_derivative = 2 * 5 * 3 * 2  # in w alone: g^T (1 v^T)
+    assert products.counted(penalised) * 1e9 == forward + to_the_first + to_the_input + its_derivative
+
+
 def test_all_methods_that_learn_are_timed():
     assert {"ndi-made", "ndi-ebm", "gail", "dac", "red", "sqil", "iq-learn", "valuedice", "bc", "sac"} <= set(
         cases.learners()
@@ -103,8 +116,10 @@ def test_times_are_per_unit_and_remarks_follow_from_the_run():
     assert timing.label == "float32-5 lanes"
     assert timing.seconds == 0.01
     assert timing.remark == "50.0 GFLOP/s, 50% of its products"
-    overhead = comparison.Timing.of(entry("test_method[gail]", ratio=1.25, beside_name="plain SAC", estimate=1.4))
-    assert overhead.remark == "1.25 x plain SAC (assumed 1.40)"
+    beside = {"ratio": 1.25, "beside_name": "plain SAC"}
+    assert comparison.Timing.of(entry(**beside)).remark == "1.25 x plain SAC"
+    overhead = comparison.Timing.of(entry("test_method[gail]", **beside, estimate=1.4, arithmetic=1.5))
+    assert overhead.remark == "1.25 x plain SAC (assumed 1.40, products 1.50)"
     assert comparison.Timing.of(entry()).remark == ""
 
 

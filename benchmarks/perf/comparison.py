@@ -37,6 +37,8 @@ class Timing:
     """What that was."""
     estimate: float | None = None
     """The ratio that `Method.cost` foretells."""
+    arithmetic: float | None = None
+    """Quotient of the floating-point operations in products to the reference's."""
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> Timing:
@@ -52,6 +54,7 @@ class Timing:
             ratio=extra.get("ratio"),
             reference=extra.get("beside_name"),
             estimate=extra.get("estimate"),
+            arithmetic=extra.get("arithmetic"),
         )
 
     @property
@@ -67,8 +70,9 @@ class Timing:
             return pace if self.ratio is None else f"{pace}, {1 / self.ratio:.0%} of {self.reference}"
         if self.ratio is None:
             return ""
-        foretold = "" if self.estimate is None else f" (assumed {self.estimate:.2f})"
-        return f"{self.ratio:.2f} x {self.reference}{foretold}"
+        beside = {"assumed": self.estimate, "products": self.arithmetic}
+        known = ", ".join(f"{name} {value:.2f}" for name, value in beside.items() if value is not None)
+        return f"{self.ratio:.2f} x {self.reference}" + f" ({known})" * bool(known)
 
 
 @dataclass(frozen=True)

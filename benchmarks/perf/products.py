@@ -1,4 +1,4 @@
-"""The matrix products of a SAC update: counted exactly, and run alone as the machine's own limit.
+"""Matrix products: those of a SAC update run alone, as the machine's own limit, and those of any function counted.
 
 All else in an update (activations, optimisers, sampling, Python) does no floating-point work to speak of, so that the
 share of its time that the same products take alone says how close it is to the limit.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from benchmarks.kit.sac import SACConfig
 
@@ -90,6 +92,28 @@ def alone(products: Iterable[Product], dtype: torch.dtype = torch.float32) -> Ca
             torch.bmm(left, right, out=out)
 
     return compute
+
+
+def counted(function: Callable[[], Any]) -> float:
+    """Call a function; returns what its products took, in billions of floating-point operations.
+
+    By torch's own formulas. Its `FlopCounterMode` cannot look into a gradient that is part of a loss.
+    """
+    with _Count() as count:
+        function()
+    return count.operations / 1e9
+
+
+class _Count(TorchDispatchMode):
+    """Adds up the operations of everything that torch has a formula for."""
+
+    operations = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = function(*args, **(kwargs or {}))
+        if formula := flop_registry.get(function.overloadpacket):
+            self.operations += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def _operands(product: Product, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

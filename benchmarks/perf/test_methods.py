@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import registry
-from benchmarks.perf import cases
+from benchmarks.perf import cases, products
 
 
 @pytest.mark.benchmark(group="Methods, without simulation")
@@ -18,4 +18,7 @@ def test_method(measure, name):
         return
     estimate = method.cost(method.config) / plain.cost(plain.config)
     beside = cases.advance(cases.training(plain))
-    measure(advance, "update", updates, beside=beside, beside_name="plain SAC", estimate=estimate)
+    arithmetic = products.counted(advance) / products.counted(beside)
+    measure(
+        advance, "update", updates, beside=beside, beside_name="plain SAC", estimate=estimate, arithmetic=arithmetic
+    )
