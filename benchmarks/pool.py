@@ -228,7 +228,7 @@ class _Pool:
         if worker.log.exists() and worker.log.stat().st_size == 0:
             worker.log.unlink()
         kind, content = worker.result or ("", None)
-        if kind == "unwritable":
+        if kind == "error":
             raise UserError(content)
         if kind == "done":
             self._end(worker.cell, content, worker.log)
@@ -298,7 +298,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
     try:
         endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(leases.confirm, cell.run_ids))
     except UserError as error:
-        connection.send(("unwritable", str(error)))
+        connection.send(("error", str(error)))
     else:
         connection.send(("done", endings))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from . import provenance, tracking
 from .checkpoint import Checkpoint, CheckpointWarning
@@ -20,6 +21,7 @@ from .evaluation import Evaluator
 from .experts.snapshots import keep_if_best
 from .grid import Cell, Run
 from .kit.contract import Progress, Stateful
+from .kit.errors import UserError
 from .store import Store
 
 _CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
@@ -57,6 +59,10 @@ class Ending:
     """Environment steps taken."""
     updates: int
     """Gradient updates made."""
+
+
+class ForeignCheckpointError(UserError):
+    """A checkpoint that is of use elsewhere, and stays as it is."""
 
 
 class Recording:
@@ -143,6 +149,7 @@ class Recording:
         state = {
             **self.carried(),
             "commit": list(provenance.commit()),
+            "device": torch.device(self.settings.device).type,
             "environments": environments.state_dict(),
             "parts": {name: part.state_dict() for name, part in parts.items()},
         }
@@ -166,10 +173,20 @@ class Recording:
         self.endings = {lane: Ending(**ending) for lane, ending in carried["endings"].items()}
 
     def resume(self, environments: Stateful) -> dict[str, Any] | None:
-        """Take up this record and the environments from the checkpoint; the state of the method's parts, if any."""
+        """Take up this record and the environments from the checkpoint; the state of the method's parts, if any.
+
+        Raises:
+            ForeignCheckpointError: it was made on another kind of device, whose random streams cannot go on here.
+        """
         saved = self.checkpoint.load()
         if saved is None:
             return None
+        here = torch.device(self.settings.device).type
+        if saved.get("device", here) != here:  # a checkpoint of an older version does not say
+            raise ForeignCheckpointError(
+                f"{self.cell.name} was begun on {saved['device']} and cannot go on on {here}: give --device "
+                f"{saved['device']} to go on, or delete {self.checkpoint.path} to begin anew"
+            )
         if saved["commit"] != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"
             warnings.warn(message, CheckpointWarning, stacklevel=2)

@@ -25,7 +25,7 @@ from .experts import has_expert, load_expert
 from .grid import Cell, Run
 from .kit.contract import Problem, Progress
 from .kit.errors import UserError
-from .recording import Ending, Recording, Settings
+from .recording import Ending, ForeignCheckpointError, Recording, Settings
 
 LOOK_EVERY = 1000
 """Environment steps between two looks at a method's diagnostics, besides those at evaluations; an offline method's are
@@ -78,7 +78,7 @@ def run_cell(
         How each run ended, by run id; None if the cell was left before its end.
 
     Raises:
-        UserError: the results folder cannot be written to.
+        UserError: the results folder cannot be written to, or the checkpoint there is of another kind of device.
     """
     recording = Recording(cell, settings)
     try:
@@ -86,6 +86,8 @@ def run_cell(
             report(pulse)
     except InterruptedCellError:
         return None
+    except ForeignCheckpointError:
+        raise
     except TimeUpError:
         recording.end_all("timeout", f"took longer than {settings.timeout:g} seconds")
     except Exception as error:
@@ -132,7 +134,7 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
             budget=first.budget,
             device=device,
             expert=expert if method.privileged else None,
-            restored=recording.resume(environments) if method.online else None,
+            restored=recording.resume(environments),
         )
         points = [point for point in _schedule(first) if point > environments.steps]
         interval, last_pulse = settings.checkpoint_minutes * 60, -np.inf
@@ -151,7 +153,8 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
             progress, recording.updates = following, following.updates
             if recording.steps % LOOK_EVERY == 0:
                 check_info(progress.info, recording.diverged)
-            under_way = recording.steps < first.budget  # past it, the end is nearer than any checkpoint
+            # past the budget, the end is nearer than any checkpoint; an offline method takes no steps
+            under_way = recording.steps < first.budget or not method.online
             if under_way and points and recording.steps >= points[0]:
                 points = [point for point in points if point > recording.steps]
                 recording.evaluate(evaluator, progress)
@@ -165,7 +168,7 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
                 carried = None
             if settings.timeout is not None and recording.train_seconds + recording.eval_seconds > settings.timeout:
                 raise TimeUpError
-            stopping = (under_way or not method.online) and stop()
+            stopping = under_way and stop()
             if under_way and problem.parts and (stopping or now >= save_at):
                 if not holds():
                     raise InterruptedCellError

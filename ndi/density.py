@@ -44,8 +44,8 @@ class DensityConfig:
 class Density(nn.Module, ABC):
     """log q(s, a) per lane, on standardised states and actions in [-1, 1].
 
-    Dimensions that are constant in a lane's demonstrations (contact forces of Ant and Humanoid) are multiplied by zero:
-    they add the same constant to every log density, and shapes stay equal between lanes.
+    Dimensions that are constant in a lane's demonstrations (contact forces of Ant and Humanoid) are multiplied by zero
+    and have no part in log q: it is the density of the others, and shapes stay equal between lanes.
 
     Args:
         problem: the cell.

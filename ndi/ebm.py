@@ -2,7 +2,8 @@
 
 Two objectives, both without the normalising constant:
 - denoising (Vincent 2011): match grad log q at x + sigma eps to the score of the noise kernel. Several levels are one
-  mixture kernel, whose exact score is used, so that a single energy is broad far from the data and sharp near them.
+  mixture kernel, whose score is the target, so that a single energy is broad far from the data and sharp near them.
+  With several levels the minimiser is not quite the score of the smoothed density, see `EBM.loss_of`.
 - sliced, with variance reduction (Song et al., arXiv 1905.07088, eq. 8): E[v^T d/dx (v^T g) + |g|^2 / 2] with
   g = grad log q.
 """
@@ -83,7 +84,11 @@ class EBM(Density):
         """Score-matching loss (L, B) of smoothed inputs.
 
         For the denoising objective it is the mean over a pair of noises of opposite sign, between which the large part
-        of the target cancels that has no information on the score.
+        of the target cancels that has no information on the score. Every row is weighted by the variance sigma^2 of its
+        own noise, which gives all levels the same size. The network does not know the level, so that where several are
+        likely the minimiser is E[sigma^2 target | x] / E[sigma^2 | x] instead of the score E[target | x]. Around a
+        demonstration of Hopper, noised midway between the two default levels, it is 0.1 % off at the median, 15 % at
+        the 95 % quantile, always too short and within 6 degrees of its direction; with one level the two are the same.
         """
         noise, scale = self.smoothing(x, streams)
         if self.ebm.objective == "denoising":
@@ -92,7 +97,6 @@ class EBM(Density):
         score = self.score(smoothed, create_graph=True)
         if self.ebm.objective == "denoising":
             target = kernel_score(smoothed.detach() - x, self.ebm.noise)
-            # weighting every row by its own noise variance gives all levels the same size
             each = (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1)
             return each.unflatten(1, (2, -1)).mean(1)
         direction = streams.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I

@@ -1,8 +1,8 @@
 """Kernel density estimate: the trivial reference, an isotropic Gaussian on every demonstrated (s, a).
 
 Its bandwidth is the noise level with which the other densities are fitted, so that all of them estimate the same
-smoothed density q * N(0, sigma^2): the estimate is the exact minimiser of the denoising objective on the demonstrations
-themselves (Vincent 2011), to which an energy model that does not generalise would come down.
+smoothed density q * N(0, sigma^2): with one level the estimate is the exact minimiser of the denoising objective on the
+demonstrations themselves (Vincent 2011), to which an energy model that does not generalise would come down.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ class KDE(Density):
         return []
 
     def log_density_of(self, x: Tensor) -> Tensor:
-        """Normalised log density, (L, B); a dropped dimension adds that of its kernel at the centre."""
+        """Normalised log density of the dimensions that are kept, (L, B)."""
         lengths = x.square().sum(-1, keepdim=True) + self.centres.square().sum(-1).unsqueeze(1)
         # one product; its rounding (about 1e-6 |x|^2) is far below the bandwidth
         square = torch.baddbmm(lengths, x, self.centres.mT, alpha=-2).clamp(min=0)
+        size = self.kept.sum(-1)
         levels = [
             torch.logsumexp(self.log_weights - 0.5 * square / level**2, dim=-1)
-            - self.size * math.log(level * math.sqrt(2 * math.pi))
+            - size * math.log(level * math.sqrt(2 * math.pi))
             for level in self.kde.noise
         ]
         return torch.logsumexp(torch.stack(levels), dim=0) - math.log(len(levels))

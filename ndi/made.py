@@ -61,7 +61,7 @@ class MADE(Density):
             _mask(layer.weight, mask.repeat(problem.lanes, 1, 1).to(problem.device, torch.float32))
 
     def log_conditionals(self, x: Tensor) -> Tensor:
-        """log p(x_i | x_<i) for every order and dimension, (L, orderings, B, D), at inputs x (L, B, D)."""
+        """log p(x_i | x_<i) for every order and dimension, (L, orderings, B, D), at inputs x (L, B, D); dropped: 0."""
         lanes, B, D = x.shape
         x = x.repeat_interleave(self.made.orderings, dim=0)
         h = x
@@ -73,7 +73,8 @@ class MADE(Density):
         mixture = (
             torch.logsumexp(gaussian + F.log_softmax(logit, -1), -1) if self.made.components > 1 else gaussian[..., 0]
         )
-        return mixture.view(lanes, self.made.orderings, B, D)
+        # a dropped dimension's conditional has learnt noise alone, and depends on the others where it learnt nothing
+        return mixture.view(lanes, self.made.orderings, B, D) * self.kept[:, None]
 
     def log_density_of(self, x: Tensor) -> Tensor:
         """log of the average density over orderings, (L, B)."""

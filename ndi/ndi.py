@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SAC, SACConfig
@@ -50,6 +51,10 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
     density = config.density.build(problem)
     reward = NDIReward(problem, config.reward, config.sac.discount)
+    if reward.use_occupancy and experience.demonstrated == config.sac.batch_size:
+        raise UserError(
+            "r_f needs agent's states in every batch: lower sac.demonstration_fraction, or set lambda_f to 0"
+        )
 
     if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
         density.fit(problem, experience.demonstrations)

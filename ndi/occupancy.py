@@ -9,6 +9,7 @@ The gradient of the product-of-marginals term reaches the occupancy through eith
 
     r_f(s, s') = f(s, s') - gamma/e E_s~[exp f(s~, s')] - gamma/e E_s~'[exp f(s, s~')].
 
+The derivation has gamma before the first f, too; it is left out as in the paper, as far as we know its text.
 The paper fixes f(s, s') = log(c |s' - s|^2 + 1); exp f is then quadratic and both expectations have a closed form in
 the means and total variances of s and s'.
 """
@@ -96,7 +97,7 @@ def occupancy_reward(
         critic: the fixed critic.
         states: s (L, B, d).
         following: s' (L, B, d).
-        before: moments of p(s) under the recent policy.
+        before: moments of p(s); NDI takes those of all that the agent has stored, a mixture of its policies so far.
         after: moments of p(s').
         discount: gamma.
     """

@@ -4,9 +4,10 @@ literal    r = log q(s, a) + lambda_f r_f, as the objective reads. Mostly negati
 practical  r = scale * max(log q - b, 0) / (m - b) + lambda_f (r_f - its running mean), with m the demonstrations' mean
            log density and b a floor that rises with the agent: b starts far below the demonstrations (their minimum
            minus `floor_margin`) and follows the agent's own median log density, `floor_gap` nats below it, never down
-           and never above what the least likely demonstrated transition has. The reward is bounded below by 0, so
-           staying alive is never worse than falling, and standing still cannot collect most of the reward for ever:
-           what the agent has already reached is worth about nothing more than `floor_gap` nats of the scale.
+           and never above what the least likely of 4,096 demonstrated transitions has. The term of log q is bounded
+           below by 0, so that by it staying alive is never worse than falling (r_f and SAC's entropy may be below 0,
+           by tenths at the default weights), and standing still cannot collect most of the reward for ever: what
+           the agent has already reached is worth about nothing more than `floor_gap` nats of the scale.
 
 The density stays fixed in both; only the affine map of its values moves.
 """
@@ -45,8 +46,8 @@ class RewardConfig:
     floor_gap: NonNegative = 5.0
     """Nats between the agent's median log density and the floor."""
     floor_quantile: Share = 0.0
-    """Quantile of the demonstrations' log density that the floor never exceeds. At 0 every demonstrated transition
-    earns something, the beginning too, which has the lowest log density and is lost if it earns nothing."""
+    """Quantile of the demonstrations' log density that the floor never exceeds. At 0 demonstrated transitions earn
+    something, the beginning too, which has the lowest log density and is lost if it earns nothing."""
     floor_rate: Share = 0.1
     """Share of the way that the floor moves at each look."""
     floor_every: Count = 500

@@ -38,6 +38,13 @@ def test_unknown_or_impossible_precisions_are_refused_in_one_line(point_problem)
         learner(point_problem, precision="tf32")
 
 
+def test_tf32_ends_with_the_learner_that_asked_for_it():
+    check_precision("tf32", torch.device("cuda"))
+    assert torch.get_float32_matmul_precision() == "high"
+    check_precision("float32", CPU)
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_bfloat16_products_give_the_gradients_of_single_precision_up_to_rounding(point_problem, batch):
     gradients = {}
     for precision in ("float32", "bfloat16"):

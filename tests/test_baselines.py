@@ -10,6 +10,7 @@ import torch
 from baselines import bc, gail, iqlearn, pwil, red, references, sqil, valuedice
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.sac import SACConfig
 from ndi import ndi
@@ -114,6 +115,13 @@ def test_absorbing_states_take_the_reward_of_a_fall_away(absorbing):
     """GAIL's reward log D <= 0 makes falls pay where they are worth 0, and not where what follows them is learnt."""
     actions = action_in_both_states(gail.GAIL, dataclasses.replace(GAIL, reward="negative", absorbing=absorbing))
     assert ((actions > 0.25) if absorbing else (actions < -0.5)).all()
+
+
+def test_ndi_says_that_its_occupancy_reward_needs_the_agents_own_states(point_problem):
+    method, config = SMALL["ndi-made"]
+    config = dataclasses.replace(config, sac=dataclasses.replace(SAC, demonstration_fraction=1.0))
+    with pytest.raises(UserError, match=r"lower sac\.demonstration_fraction"):
+        next(method.train(point_problem(), config))
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -149,6 +149,20 @@ def test_constant_dimensions_change_nothing(point_problem, config):
     torch.testing.assert_close(value(x), value(moved))
 
 
+@pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), KDEConfig(noise=(0.1, 0.3))])
+def test_without_its_constant_dimensions_a_density_still_integrates_to_one(point_problem, config):
+    """The constant dimension comes second, so that its conditional would hang on the first."""
+    problem = sized(point_problem(), 1, 1)
+    x = torch.randn(1, 200, 2, generator=torch.Generator().manual_seed(0))
+    x[..., 1] = 0.0
+    density = replace(config, fit=FitConfig(steps=200)).build(problem)
+    density.fit(problem, as_replay(x, 1))
+    grid = torch.linspace(-30, 30, 60_001).view(1, -1, 1)
+    with torch.no_grad():
+        mass = density.log_density(grid, torch.zeros_like(grid)).exp().sum() * 60 / 60_000
+    assert mass.item() == pytest.approx(1, abs=1e-3)
+
+
 @pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,)), KDEConfig()])
 def test_fitting_a_lane_does_not_depend_on_its_company(point_problem, config):
     small = replace(config, fit=FitConfig(steps=60, check_every=10, patience=2, refit=True))

@@ -1,11 +1,13 @@
-"""Every online method of the registry, stopped, killed and started again by the runner, ends as if left in peace."""
+"""Every method that keeps its state, stopped, killed and started again by the runner, ends as if left in peace."""
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import grid, registry, runner
 from benchmarks.kit import replay
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import UserError
 from benchmarks.profiles import Profile
 from benchmarks.recording import Settings
 from benchmarks.store import Store
@@ -49,8 +51,9 @@ def small(monkeypatch):
     monkeypatch.setattr(runner.datasets, "load", load)
 
 
-@pytest.mark.parametrize("name", [n for n in sorted(registry.methods()) if registry.find_method(n).online])
-def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
+def cell_of(name, tiny):
+    """The cell of a method with small networks."""
+    changes = tiny(registry.find_method(name))
     profile = Profile(
         name="test",
         tasks=("inverted-pendulum",),
@@ -59,9 +62,17 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
         steps=BUDGET,
         evaluations=3,
         eval_episodes=2,
-        overrides={name: tiny(registry.find_method(name))},
+        overrides={name: changes | ({"offline_updates": BUDGET} if "offline_updates" in changes else {})},
     )
     (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123"))
+    return cell
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in sorted(registry.methods()) if registry.find_method(n).online or n == "valuedice-offline"]
+)
+def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
+    cell = cell_of(name, tiny)
     straight, broken = Settings(tmp_path / "straight"), Settings(tmp_path / "broken")
     runner.run_cell(cell, straight)
     assert runner.run_cell(cell, broken, stop=stop_at(25)) is None
@@ -70,5 +81,20 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
     pulses = []
     endings = runner.run_cell(cell, broken, pulses.append)
     assert {ending.status for ending in endings.values()} == {"completed"}
-    assert 25 <= pulses[0].steps < 30, "it went on from its checkpoint"
+    progress = pulses[0].steps if registry.find_method(name).online else pulses[0].updates
+    assert 25 <= progress < 30, "it went on from its checkpoint"
     assert Store(broken.folder).evaluations().equals(Store(straight.folder).evaluations())
+
+
+def test_a_checkpoint_of_another_device_is_refused_and_kept(tiny, tmp_path):
+    cell, settings = cell_of("sqil", tiny), Settings(tmp_path)
+    assert runner.run_cell(cell, settings, stop=stop_at(25)) is None
+    (path,) = (tmp_path / "checkpoints").glob("*.pt")
+    torch.save(torch.load(path) | {"device": "cuda"}, path)
+    before = path.read_bytes()
+    with pytest.raises(
+        UserError, match=r"begun on cuda .* give --device cuda to go on, or delete .*\.pt to begin anew"
+    ):
+        runner.run_cell(cell, settings)
+    assert path.read_bytes() == before
+    assert Store(tmp_path).runs().empty

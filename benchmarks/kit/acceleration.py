@@ -16,7 +16,7 @@ from torch import Tensor
 from .errors import UserError
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-"""Precisions of matrix products; sums, parameters and optimisers are always single precision."""
+"""Precisions of hidden layers; losses, parameters and optimisers are always single precision."""
 WARM_UP = 3
 """Steps made one operation at a time before a CUDA graph is recorded, as PyTorch's documentation asks."""
 
@@ -30,17 +30,17 @@ class AccelerationWarning(UserWarning):
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that is not to be had; "tf32" is a switch of the whole process and is set here.
+    """Refuse a precision that is not to be had; "tf32" is a switch of the whole process and is set, or unset, here.
 
     Raises:
         UserError: there is no such precision, or not on this device.
     """
     if precision not in get_args(Precision):
         raise UserError(f"precision must be one of {', '.join(get_args(Precision))}, not {precision}")
-    if precision == "tf32":
-        if device.type != "cuda":
-            raise UserError(f"precision tf32 is for CUDA; on {device.type} take float32 or bfloat16")
-        torch.set_float32_matmul_precision("high")
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError(f"precision tf32 is for CUDA; on {device.type} take float32 or bfloat16")
+    # what another cell of the same process asked for does not hold here
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 class Compiled(Generic[P, R]):

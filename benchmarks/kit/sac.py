@@ -1,6 +1,6 @@
 """Soft actor-critic (Haarnoja et al., arXiv 1812.05905), batched over lanes: the learner behind every method with RL.
 
-The reward is a column of the batch and is never computed here, so that methods differ in their reward alone.
+The reward is a column of the batch and is never computed here.
 """
 
 from __future__ import annotations
