@@ -79,7 +79,7 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
         console: where to show progress.
 
     Raises:
-        UserError: the results folder cannot be written to.
+        UserError: the results folder cannot be written to, or a checkpoint there does not fit.
         KeyboardInterrupt: interrupted twice.
     """
     display = Display(console, len(cells), sum(len(cell.runs) for cell in cells))

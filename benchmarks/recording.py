@@ -21,7 +21,7 @@ from .evaluation import Evaluator
 from .experts.snapshots import keep_if_best
 from .grid import Cell, Run
 from .kit.contract import Progress, Stateful
-from .kit.errors import UserError
+from .kit.errors import RestoringError
 from .store import Store
 
 _CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
@@ -59,10 +59,6 @@ class Ending:
     """Environment steps taken."""
     updates: int
     """Gradient updates made."""
-
-
-class ForeignCheckpointError(UserError):
-    """A checkpoint that is of use elsewhere, and stays as it is."""
 
 
 class Recording:
@@ -176,16 +172,15 @@ class Recording:
         """Take up this record and the environments from the checkpoint; the state of the method's parts, if any.
 
         Raises:
-            ForeignCheckpointError: it was made on another kind of device, whose random streams cannot go on here.
+            RestoringError: it was made on another kind of device, whose random streams cannot go on here.
         """
         saved = self.checkpoint.load()
         if saved is None:
             return None
         here = torch.device(self.settings.device).type
         if saved.get("device", here) != here:  # a checkpoint of an older version does not say
-            raise ForeignCheckpointError(
-                f"{self.cell.name} was begun on {saved['device']} and cannot go on on {here}: give --device "
-                f"{saved['device']} to go on, or delete {self.checkpoint.path} to begin anew"
+            raise RestoringError(
+                f"it was begun on {saved['device']} and this is {here}; give --device {saved['device']} to go on"
             )
         if saved["commit"] != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"

@@ -24,8 +24,8 @@ from .evaluation import Evaluator
 from .experts import has_expert, load_expert
 from .grid import Cell, Run
 from .kit.contract import Problem, Progress
-from .kit.errors import UserError
-from .recording import Ending, ForeignCheckpointError, Recording, Settings
+from .kit.errors import RestoringError, UserError
+from .recording import Ending, Recording, Settings
 
 LOOK_EVERY = 1000
 """Environment steps between two looks at a method's diagnostics, besides those at evaluations; an offline method's are
@@ -78,7 +78,7 @@ def run_cell(
         How each run ended, by run id; None if the cell was left before its end.
 
     Raises:
-        UserError: the results folder cannot be written to, or the checkpoint there is of another kind of device.
+        UserError: the results folder cannot be written to, or the checkpoint there does not fit.
     """
     recording = Recording(cell, settings)
     try:
@@ -86,8 +86,11 @@ def run_cell(
             report(pulse)
     except InterruptedCellError:
         return None
-    except ForeignCheckpointError:
-        raise
+    except RestoringError as error:
+        path = recording.checkpoint.path
+        raise UserError(
+            f"{cell.name} cannot go on from its checkpoint: {error}, or delete {path} to begin anew"
+        ) from error
     except TimeUpError:
         recording.end_all("timeout", f"took longer than {settings.timeout:g} seconds")
     except Exception as error:

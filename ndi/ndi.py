@@ -52,9 +52,7 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     density = config.density.build(problem)
     reward = NDIReward(problem, config.reward, config.sac.discount)
     if reward.use_occupancy and experience.demonstrated == config.sac.batch_size:
-        raise UserError(
-            "r_f needs agent's states in every batch: lower sac.demonstration_fraction, or set lambda_f to 0"
-        )
+        raise UserError("r_f needs the agent's states: lower sac.demonstration_fraction or set reward.lambda_f to 0")
 
     if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
         density.fit(problem, experience.demonstrations)

@@ -86,15 +86,20 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
     assert Store(broken.folder).evaluations().equals(Store(straight.folder).evaluations())
 
 
-def test_a_checkpoint_of_another_device_is_refused_and_kept(tiny, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"device": "cuda"}, r"begun on cuda .* give --device cuda to go on, or delete .*\.pt to begin anew"),
+        ({"parts": {}}, r"does not fit the part learner \(KeyError: 'learner'\); give the code .* or delete .*\.pt to"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(change, message, tiny, tmp_path):
     cell, settings = cell_of("sqil", tiny), Settings(tmp_path)
     assert runner.run_cell(cell, settings, stop=stop_at(25)) is None
     (path,) = (tmp_path / "checkpoints").glob("*.pt")
-    torch.save(torch.load(path) | {"device": "cuda"}, path)
+    torch.save(torch.load(path) | change, path)
     before = path.read_bytes()
-    with pytest.raises(
-        UserError, match=r"begun on cuda .* give --device cuda to go on, or delete .*\.pt to begin anew"
-    ):
+    with pytest.raises(UserError, match=message):
         runner.run_cell(cell, settings)
     assert path.read_bytes() == before
     assert Store(tmp_path).runs().empty

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .demonstrations import Demonstrations
+from .errors import RestoringError
 from .streams import Streams
 
 
@@ -137,12 +138,21 @@ class Problem:
 
         Call it after building the parts and before the training loop. If the run is being resumed, the parts are
         restored in place and True is returned: skip whatever was done before the loop (such as fitting a density).
+
+        Raises:
+            RestoringError: the saved state does not fit the parts.
         """
         self.parts.update(parts)
         if self.restored is None:
             return False
         for name, part in parts.items():
-            part.load_state_dict(self.restored[name])
+            try:
+                part.load_state_dict(self.restored[name])
+            except Exception as error:  # a state of other parts makes them raise almost anything
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                raise RestoringError(
+                    f"it does not fit the part {name} ({reason}); give the code with which it was begun to go on"
+                ) from error
         return True
 
 

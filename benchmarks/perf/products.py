@@ -110,9 +110,10 @@ class _Count(TorchDispatchMode):
     operations = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        result = function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
         if formula := flop_registry.get(function.overloadpacket):
-            self.operations += formula(*args, **(kwargs or {}), out_val=result)
+            self.operations += formula(*args, **kwargs, out_val=result)
         return result
 
 
