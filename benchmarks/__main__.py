@@ -23,9 +23,7 @@ from .store_commands import store_app
 from .terminal import console, counted, show_own_warnings, table
 
 if TYPE_CHECKING:
-    from .grid import Cell, Run
     from .profiles import Profile
-    from .tasks import Task
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,9 +38,15 @@ app.add_typer(store_app, name="store")
 app.command()(references)
 app.command()(density)
 app.command()(compare)
-
 CUSTOM = "custom"
 """Name of the profile of runs that are put together on the command line."""
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # of an unset variable, say; it would be the current folder
+        raise UserError("--out is empty; give a folder")
+    return Path(text)
+
 
 GRID, HOW, OUT = "What to run (changes of the profile)", "How to run it", "Results"
 
@@ -89,7 +93,10 @@ def run(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Results folder. Default: results/PROFILE.", rich_help_panel=OUT)
+        Path | None,
+        typer.Option(
+            parser=_folder, metavar="FOLDER", help="Results folder. Default: results/PROFILE.", rich_help_panel=OUT
+        ),
     ] = None,
     report: Annotated[bool, typer.Option(help="Build the report at the end.", rich_help_panel=OUT)] = True,
     wandb: Annotated[
@@ -133,9 +140,10 @@ def run(
 
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
-    from . import datasets, grid
+    from . import grid, preview, reporting
     from .store import Store
 
+    _check_device(device)
     chosen = _profile(
         profile,
         tasks=tasks,
@@ -150,8 +158,11 @@ def run(
     )
     chosen = chosen.with_settings(set_ or [])
     folder = out or Path("results") / chosen.name
+    if report:
+        reporting.check_place(folder)
     again = _names(retry, grid.RETRIABLE, "--retry")
-    runs = grid.expand(chosen, datasets.expected_hash if dry_run else partial(_prepared_hash, max(chosen.demos)))
+    content_hash = preview.expected_hash if dry_run else preview.prepared_hash
+    runs = grid.expand(chosen, partial(content_hash, max(chosen.demos)))
     for change in set_ or []:
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
@@ -162,18 +173,19 @@ def run(
 
     workers = pool.cores() if workers is None else workers
     if dry_run:
-        _show_cells(cells)
-        _show_missing_experts(runs)
+        preview.show_cells(cells)
+        preview.show_missing_experts(runs)
     stored = "".join(f", {number} {status} in {folder} already" for status, number in kept.items())
     work = f"{counted(len(remaining), 'run')} in {counted(len(cells), 'process', 'processes')} to make"
     console.print(work + stored, highlight=False)
     if cells:
-        console.print(_estimate(cells, workers), highlight=False)
+        console.print(preview.estimate(cells, workers), highlight=False)
+        preview.show_other_checkpoints(folder, cells)
     if set(kept) & set(grid.RETRIABLE):
         unfinished = ",".join(status for status in grid.RETRIABLE if status in kept)
         console.print(f"To run those without a result again, add --retry {unfinished}", highlight=False)
     if dry_run:
-        console.print(_memory(cells, workers), highlight=False)
+        console.print(preview.memory(cells, workers), highlight=False)
         return
 
     mirrored = wandb and _can_mirror()
@@ -189,8 +201,6 @@ def run(
         console.print(f"Interrupted. What is finished is stored; go on with:\n  {escape(command)}", soft_wrap=True)
         raise typer.Exit(130)
     if report:
-        from . import reporting
-
         reporting.build(folder, console)
     if outcome.failed or set(kept) & set(grid.RETRIABLE):
         raise typer.Exit(1)
@@ -283,17 +293,7 @@ def _profile(name: str | None, **changes: Any) -> Profile:
                 raise UserError(f"--{needed} is missing; give it, or begin from a profile with --profile NAME")
         neutral = Profile(name=CUSTOM, tasks=("-",), methods=("-",), seeds=(0,))
         return neutral.changed(**changes)
-    return load(name or "quick").changed(**changes)
-
-
-def _prepared_hash(demos: int, task: Task, choice: str) -> str | None:
-    """Content hash of a task's dataset, which is there from now on, with enough episodes."""
-    from . import datasets
-
-    info = datasets.prepare(task, choice)
-    if demos > info.episodes:
-        raise UserError(f"--demos {demos}: dataset {info.dataset_id} has {info.episodes} episodes")
-    return info.content_hash
+    return load("quick" if name is None else name).changed(**changes)
 
 
 def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
@@ -306,11 +306,14 @@ def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
     return chosen
 
 
+def _check_device(name: str) -> None:
+    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
+        raise UserError(f"--device {name}: it must be cpu, cuda or auto")
+
+
 def _device(name: str) -> str:
     import torch
 
-    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
-        raise UserError(f"--device {name}: it must be cpu, cuda or auto")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name != "cpu" and not torch.cuda.is_available():
@@ -325,55 +328,6 @@ def _can_mirror() -> bool:
     if reason is not None:
         console.print(f"[yellow]warning: {escape(reason)}[/yellow]", highlight=False)
     return reason is None
-
-
-def _estimate(cells: list[Cell], workers: int) -> str:
-    from .display import duration
-    from .grid import makespan
-
-    seconds = [cell.seconds for cell in cells]
-    wall = duration(makespan(seconds, workers))
-    return f"about {duration(sum(seconds))} of one core, {wall} on {counted(max(workers, 1), 'worker')}"
-
-
-def _memory(cells: list[Cell], workers: int) -> str:
-    from rich.filesize import decimal
-
-    from .memory import most_at_once
-
-    most = decimal(most_at_once(cells, workers))
-    return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
-
-
-def _show_cells(cells: list[Cell]) -> None:
-    """Print every process with its cost and the memory of its replay, and every run."""
-    from rich.filesize import decimal
-
-    from .display import duration
-    from .memory import cell_bytes, step_bytes
-
-    shown = table("Process", "Seeds", "Steps", "About", "Replay", "B/step")
-    for cell in cells:
-        steps, replay = "offline", ("-", "-")
-        if cell.first.budget:
-            steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
-        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay)
-    console.print(shown)
-    for cell in cells:
-        for run in cell.runs:
-            console.print(run.run_id, highlight=False, soft_wrap=True)
-
-
-def _show_missing_experts(runs: list[Run]) -> None:
-    """Say which tasks of the grid cannot run on embedded demonstrations yet."""
-    from .experts import has_expert
-
-    embedded = dict.fromkeys(run.task.name for run in runs if run.dataset == "embedded")
-    for task in (name for name in embedded if not has_expert(name)):
-        console.print(
-            f"[yellow]{task}: no expert policy is shipped yet; it needs --dataset hub or a local dataset[/yellow]",
-            highlight=False,
-        )
 
 
 def _show_method(name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ class Checkpoint:
         return state
 
     def delete(self) -> None:
-        """Remove the files if they are there, and their folder with the last ones."""
-        self.path.unlink(missing_ok=True)
+        """Remove the files if they are there and can be removed, and their folder with the last ones."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
         self._remove_pieces_but(())
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
@@ -103,6 +104,14 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
 
+def saved_run_ids(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The checkpoints of a folder that can be read, each with the runs it holds in the order of their lanes."""
+    for path in sorted(folder.glob("*.pt")):
+        with contextlib.suppress(Exception):  # whoever runs its cell is told of one that cannot be read
+            run_ids = tuple(_read(path)["run_ids"])
+            yield path, run_ids
+
+
 def remove_finished(folder: Path, stored: Callable[[str], int]) -> None:
     """Remove the checkpoints of runs that have all been stored since, left by a process that was killed in between.
 
@@ -110,9 +119,9 @@ def remove_finished(folder: Path, stored: Callable[[str], int]) -> None:
         folder: of the checkpoints; nobody may be at work there.
         stored: when the file of a run was written, by its id, in ns since the epoch; 0 if there is none.
     """
-    for path in folder.glob("*.pt"):
-        with contextlib.suppress(Exception):  # whoever runs its cell is told of one that cannot be read
-            run_ids, saved = _read(path)["run_ids"], path.stat().st_mtime_ns
+    for path, run_ids in saved_run_ids(folder):
+        with contextlib.suppress(OSError):  # somebody removed it
+            saved = path.stat().st_mtime_ns
             if all(stored(run_id) > saved for run_id in run_ids):
                 Checkpoint(path, run_ids).delete()
     for pieces in folder.glob("*/"):

@@ -23,7 +23,8 @@ def compare(
         float, typer.Option(min=0, max=1, help="Chance of any false verdict, over all lines together.")
     ] = 0.05,
     margin: Annotated[
-        float, typer.Option(min=0, help="Smallest difference that counts: a share of the way from random to expert.")
+        float,
+        typer.Option(min=0, max=1, help="Smallest difference that counts: a share of the way from random to expert."),
     ] = 0.05,
     gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 if anything is worse or missing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
@@ -81,7 +82,10 @@ def _pairs(ours: Results, theirs: Results, method: str | None, against: str | No
     if against is not None:
         other = _find(there, against, "--against")
         chosen = chosen or [entry for entry in here.values() if entry.contestant]
-        return [(entry, other) for entry in chosen if ours is not theirs or entry != other]
+        pairs = [(entry, other) for entry in chosen if ours is not theirs or entry != other]
+        if not pairs:
+            raise UserError(f"--against {against}: there is nothing but itself to compare it with; change --method")
+        return pairs
     chosen = chosen or [entry for entry in there.values() if entry.method not in ("random", "expert")]
     # what is there and not here is still a pair: it is missing
     return [(here.get(entry.name, entry), _find(there, entry.name, "--method")) for entry in chosen]

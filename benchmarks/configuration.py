@@ -104,7 +104,8 @@ def _replaced(config: Any, path: list[str], value: Any, owner: str, name: str) -
     if field not in fields:
         known = [".".join([*before, f]) for f in fields]
         near = near_miss(".".join([*before, field]), known) if known else "there are no settings"
-        raise UserError(f"{owner} has no setting {name}: {near}")
+        deeper = [".".join([*before, inner]) for inner in settings(config) if inner.endswith(f".{name}")]
+        raise UserError(f"{owner} has no setting {name}: {f'did you mean {deeper[0]}?' if deeper else near}")
     current = getattr(config, field)
     if dataclasses.is_dataclass(current) and not rest:
         inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(current))
@@ -124,7 +125,7 @@ def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) ->
     try:
         checked = TypeAdapter(hint, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
     except ValidationError:
-        raise UserError(f"{owner}: {name} must be {_type_name(hint)}, not {value!r}") from None
+        raise UserError(f"{owner}: {name} must be {type_name(hint)}, not {value!r}") from None
     if isinstance(checked, int) and abs(checked) > MOST:
         raise UserError(f"{owner}: {name} must lie within ±{MOST:,}, it is {checked}")
     return checked
@@ -139,7 +140,7 @@ def _describe(config: Any, prefix: str) -> Iterator[Setting]:
             yield from _describe(value, f"{prefix}{field.name}.")
         else:
             description = descriptions.get(field.name, "")
-            yield Setting(f"{prefix}{field.name}", _type_name(hints[field.name]), value, description)
+            yield Setting(f"{prefix}{field.name}", type_name(hints[field.name]), value, description)
 
 
 @cache
@@ -172,17 +173,17 @@ def _descriptions(owner: type) -> dict[str, str]:
     return found
 
 
-def _type_name(hint: Any) -> str:
+def type_name(hint: Any) -> str:
     """A type for people: "tuple[int >= 1, ...]", "float >= 0, <= 1", "float | None", '"this" or "that"'."""
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return f"{_type_name(parts[0])} " + ", ".join(map(_bound, parts[1:]))
+        return f"{type_name(parts[0])} " + ", ".join(map(_bound, parts[1:]))
     if origin is Literal:
         return " or ".join(map(json.dumps, parts))
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(map(_type_name, parts))
+        return " | ".join(map(type_name, parts))
     if origin is tuple:
-        return f"tuple[{', '.join('...' if part is ... else _type_name(part) for part in parts)}]"
+        return f"tuple[{', '.join('...' if part is ... else type_name(part) for part in parts)}]"
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 

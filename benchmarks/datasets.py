@@ -107,8 +107,8 @@ def prepare(task: Task, choice: str) -> DatasetInfo:
     return info
 
 
-def expected_hash(task: Task, choice: str) -> str | None:
-    """Content hash that `prepare` will report, without building or downloading; None if it cannot be known.
+def expected(task: Task, choice: str) -> DatasetInfo | None:
+    """What `prepare` will report, without building or downloading; None if it cannot be known.
 
     Raises:
         UserError: as `resolve`; or the dataset is there but cannot be used.
@@ -116,8 +116,9 @@ def expected_hash(task: Task, choice: str) -> str | None:
     dataset_id = resolve(task, choice)
     if choice == "embedded":
         built = _folder(dataset_id).exists()
-        return (_metadata(dataset_id) if built else manifest.read().get(task.name, {})).get("content_hash")
-    return prepare(task, choice).content_hash if _folder(dataset_id).exists() else None
+        metadata = _metadata(dataset_id) if built else manifest.read().get(task.name, {})
+        return _summary(dataset_id, metadata, _folder(dataset_id) if built else None)
+    return prepare(task, choice) if _folder(dataset_id).exists() else None
 
 
 def load(task: Task, choice: str, demos: int, subsample: int, seed: int) -> Demonstrations:

@@ -153,14 +153,13 @@ def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) ->
 
     Args:
         profile: what to run.
-        content_hash: hash of the dataset of a task and a choice: `datasets.expected_hash`, or a function that
-            prepares the dataset first. Asked once per task.
+        content_hash: hash of the dataset of a task and a choice, see `preview`; asked once per task.
 
     Raises:
         UserError: a name is unknown, a setting does not exist or has the wrong type, or a task has no such dataset.
     """
     tasks = registry.find_tasks(profile.tasks)
-    methods = {reference: registry.find_method(reference) for reference in dict.fromkeys(profile.methods)}
+    methods = registry.find_methods(dict.fromkeys(profile.methods))
     _check_names(profile, tasks, methods.values())
     hashes: dict[str, str | None] = {}
     runs: dict[str, Run] = {}
@@ -259,6 +258,8 @@ def _configs(profile: Profile, method: Method, task: Task) -> Iterator[Any]:
     config = configure(method.config, method.per_task.get(task.name, {}), owner)
     config = configure(config, profile.overrides.get(method.name, {}), owner)
     sweep: Mapping[str, Sequence[Any]] = profile.sweep.get(method.name, {})
+    for name in sweep.keys() & profile.overrides.get(method.name, {}).keys():
+        raise UserError(f"{owner}: {name} is swept by profile {profile.name}; change it there, or do not set it")
     for values in itertools.product(*sweep.values()):
         yield configure(config, dict(zip(sweep, values, strict=True)), owner)
 

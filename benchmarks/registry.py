@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -108,8 +109,12 @@ def tasks() -> dict[str, Task | UserError]:
     return {name: _attempt(lambda: find_task(name)) for name in task_names()}  # noqa: B023 - called at once
 
 
-def find_task(name: str) -> Task:
+def find_task(name: str, others: Iterable[str] = ()) -> Task:
     """The task of a name, or of "module:attribute".
+
+    Args:
+        name: what to find.
+        others: what else would have done, for the message.
 
     Raises:
         UserError: the name is unknown, cannot be imported, is no `Task`, or is not what the task calls itself.
@@ -118,7 +123,7 @@ def find_task(name: str) -> Task:
         return TASKS[name]
     installed = _entry_points(TASK_GROUP, taken=TASKS)
     if ":" not in name:
-        return _load(_choose("task", name, installed, TASKS), _check_task)
+        return _load(_choose("task", name, installed, [*TASKS, *others]), _check_task)
     task = _check_task(f"task {name}", _import(name, f"task {name}"))
     if task.name in TASKS and TASKS[task.name] != task:
         raise UserError(f"task {name} calls itself {task.name}, as one of the suite's own does; rename it")
@@ -129,12 +134,25 @@ def find_tasks(names: Iterable[str]) -> list[Task]:
     """The tasks of names; a tag, such as "paper" or "quick", stands for all tasks that carry it.
 
     Raises:
-        UserError: as `find_task`.
+        UserError: as `find_task`; or two of the tasks have the same name.
     """
+    tags = list(dict.fromkeys(tag for task in TASKS.values() for tag in task.tags))
     found: list[Task] = []
     for name in names:
         tagged = [task for task in TASKS.values() if name in task.tags]
-        found += [task for task in tagged or [find_task(name)] if task not in found]
+        found += [task for task in tagged or [find_task(name, tags)] if task not in found]
+    _check_distinct("tasks", found)
+    return found
+
+
+def find_methods(references: Iterable[str]) -> dict[str, Method]:
+    """The methods by what they were asked for as, see `find_method`.
+
+    Raises:
+        UserError: as `find_method`; or two of the methods have the same name.
+    """
+    found = {reference: find_method(reference) for reference in references}
+    _check_distinct("methods", list(found.values()))
     return found
 
 
@@ -171,7 +189,7 @@ def _load(point: EntryPoint, check: Callable[[str, Any], Item]) -> Item:
     owner = f"{point.name} ({point.value}, from package {_origin(point)})"
     try:
         item = point.load()
-    except Exception as error:  # whatever somebody else's module raises at import
+    except (Exception, SystemExit) as error:  # whatever somebody else's module raises at import
         raise UserError(f"{owner} cannot be loaded: {_reason(error)}; repair or uninstall the package") from error
     checked = check(owner, item)
     name = getattr(checked, "name", None)
@@ -189,43 +207,50 @@ def _import(reference: str, owner: str) -> Any:
         item = importlib.import_module(module_name)
         for part in attribute.split("."):
             item = getattr(item, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f'{owner} cannot be loaded: {_reason(error)}; it must be "module:attribute"') from error
     return item
 
 
 def _check_method(owner: str, item: Any) -> Method:
-    from .kit.contract import Method  # imports torch
+    from .declarations import check  # imports torch
+    from .kit.contract import Method
 
     if not isinstance(item, Method):
         raise UserError(f"{owner} must be a benchmarks.kit.contract.Method, it is a {type(item).__name__}")
-    _check_config_and_name(owner, item)
+    _check_name(owner, item)
+    check(owner, item)
     return item
 
 
 def _check_reward(owner: str, item: Any) -> Reward:
-    from .kit.contract import Reward  # imports torch
+    from .declarations import check  # imports torch
+    from .kit.contract import Reward
 
     if not isinstance(item, Reward):
         raise UserError(f"{owner} must be a benchmarks.kit.contract.Reward, it is a {type(item).__name__}")
-    _check_config_and_name(owner, item)
+    _check_name(owner, item)
+    check(owner, item)
     return item
-
-
-def _check_config_and_name(owner: str, item: Method | Reward) -> None:
-    parameters = getattr(type(item.config), "__dataclass_params__", None)
-    if parameters is None or not parameters.frozen or isinstance(item.config, type):
-        raise UserError(f"{owner}: its config must be an instance of a frozen dataclass, it is {item.config!r}")
-    if not _NAME.fullmatch(item.name):
-        raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
 
 
 def _check_task(owner: str, item: Any) -> Task:
     if not isinstance(item, Task):
         raise UserError(f"{owner} must be a benchmarks.tasks.Task, it is a {type(item).__name__}")
-    if not _NAME.fullmatch(item.name):
-        raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
+    _check_name(owner, item)
     return item
+
+
+def _check_name(owner: str, item: Method | Reward | Task) -> None:
+    if not isinstance(item.name, str) or not _NAME.fullmatch(item.name):
+        raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
+
+
+def _check_distinct(kind: str, items: Sequence[Method | Task]) -> None:
+    """Refuse two things of one name: their runs would be taken for each other."""
+    for first, second in itertools.combinations(items, 2):
+        if first.name == second.name and first is not second:
+            raise UserError(f"two of the {kind} call themselves {first.name}; rename one of them")
 
 
 def _attempt(load: Callable[[], Item]) -> Item | UserError:
@@ -239,5 +264,5 @@ def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unknown package"
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")

@@ -23,7 +23,11 @@ REFERENCES = Path(__file__).with_name("references.json")
 
 @dataclass(frozen=True)
 class Task:
-    """One task as the suite knows it."""
+    """One task as the suite knows it.
+
+    Raises:
+        ValueError: the budget is no positive whole number, or the random and the expert return are the same.
+    """
 
     name: str
     """Registry name: lower case, words joined by hyphens; used in run ids and on the command line."""
@@ -41,6 +45,12 @@ class Task:
     """Mean undiscounted return of uniformly random actions; NaN if not measured."""
     expert_return: float = math.nan
     """Mean undiscounted return of the expert as it collects demonstrations (stochastic); NaN if not measured."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.budget, int) or self.budget < 1:
+            raise ValueError(f"the budget of task {self.name} must be a positive whole number, it is {self.budget!r}")
+        if self.random_return == self.expert_return:
+            raise ValueError(f"task {self.name} has the same random and expert return, so no score can be normalised")
 
     def normalize(self, returns: ArrayLike) -> np.ndarray:
         """Scores of the same shape as `returns`: 0 is random, 1 is the expert; NaN while a reference is unknown."""

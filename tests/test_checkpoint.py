@@ -92,3 +92,13 @@ def test_checkpoints_of_runs_stored_since_are_removed(checkpoint, tmp_path):
         assert sorted(path.name for path in one.path.parent.iterdir()) == ["cell", "cell.pt", "torn.pt"]
     remove_finished(one.path.parent, lambda run_id: saved + 1)
     assert [path.name for path in one.path.parent.iterdir()] == ["torn.pt"]
+
+
+def test_a_file_in_the_place_of_the_folder_costs_no_result(tmp_path):
+    (tmp_path / "checkpoints").write_text("mine")
+    checkpoint = Checkpoint(tmp_path / "checkpoints" / "cell.pt", ["a-run"])
+    assert checkpoint.load() is None
+    with pytest.raises(FileExistsError):
+        checkpoint.save({"weights": torch.zeros(2)})
+    checkpoint.delete()
+    assert (tmp_path / "checkpoints").read_text() == "mine"

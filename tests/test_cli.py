@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import __main__ as cli
 from benchmarks.store import Store
@@ -96,6 +97,15 @@ def test_listings(bench):
         (("run", "--methods", WALKER, "--tasks", "hopper", "--set", "bc.fit.steps=1"), "no such method is selected"),
         (("run", "--methods", WALKER, "--tasks", "hopper", "--retry", "fail"), "did you mean failed?"),
         (("run", "--methods", WALKER, "--tasks", "hopper", "--device", "tpu"), "must be cpu, cuda or auto"),
+        (("run", "--methods", "bc", "--tasks", "hopper", "--device", "tpu", "--dry-run"), "must be cpu, cuda or auto"),
+        (("run", "--methods", "bc", "--tasks", "hopper", "--demos", "26", "--dry-run"), "has 25 episodes"),
+        (("run", "--methods", "bc", "--tasks", "hopper", "--demos", "0"), "--demos: expected a number from 1 "),
+        (("run", "--methods", ",", "--tasks", "hopper"), "--methods: expected at least one (given: ',')"),
+        (("run", "--methods", f"{WALKER},{WALKER}_TWIN", "--tasks", "hopper"), "two of the methods call themselves wa"),
+        (("run", "--methods", "gail", "--tasks", "hopper", "--set", "gail.batch_size=1"), "did you mean sac.batch_si"),
+        (("run", "--profile", "lambda-f", "--set", "ndi-made.reward.lambda_f=1"), "lambda_f is swept by profile lamb"),
+        (("run", "--profile", ""), "unknown profile :"),
+        (("run", "--out", "", "--methods", "bc", "--tasks", "hopper"), "--out is empty; give a folder"),
         (("report", "nowhere"), "no runs are stored in nowhere"),
         (("profiles", "mine.toml"), "cannot be read"),
     ],
@@ -106,6 +116,39 @@ def test_a_mistake_is_one_line_and_exit_code_2(bench, arguments, message):
     assert error.startswith("error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_dry_run_says_that_a_dataset_is_missing(bench, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    code, out, _ = bench("run", "--methods", "bc", "--tasks", "hopper", "--dataset", "lab/x-v0", "--dry-run")
+    assert code == 0
+    assert "dataset lab/x-v0 is not here yet" in out
+    assert "these are not the final run ids" in out
+
+
+def test_a_readme_of_ones_own_is_never_overwritten(bench):
+    Path("mine").mkdir()
+    Path("mine/README.md").write_text("# My project\n")
+    options = [option for option in run_options("mine") if option != "--no-report"]
+    code, _, error = bench(*options)
+    assert (code, "mine/README.md is not a report's and would be overwritten" in error) == (2, True)
+    assert [path.name for path in Path("mine").iterdir()] == ["README.md"], "nothing was run"
+    assert bench(*options, "--no-report")[0] == 0
+    assert bench("report", "mine")[0] == 2
+    assert Path("mine/README.md").read_text() == "# My project\n"
+    Path("mine/README.md").unlink()
+    assert bench("report", "mine")[0] == 0
+    assert bench("report", "mine")[0] == 0, "its own page is written again"
+
+
+def test_the_beginning_of_a_run_in_other_company_is_told(bench):
+    Path("out/checkpoints").mkdir(parents=True)
+    ids = [line for line in bench(*run_options("out", "--dry-run"))[1].splitlines() if "walker-d0-s" in line]
+    assert "holds the beginning" not in bench(*run_options("out", "--dry-run"))[1]
+    torch.save({"run_ids": ids}, "out/checkpoints/cell.pt")
+    out = bench(*run_options("out", "--dry-run", "--seeds", "0"))[1]
+    assert f"out/checkpoints/cell.pt holds the beginning of {', '.join(ids)}; it is only gone on from if all" in out
+    assert "holds the beginning" not in bench(*run_options("out", "--dry-run"))[1]
 
 
 def test_a_dry_run_lists_runs_and_costs_and_does_nothing(bench):
@@ -143,7 +186,7 @@ def test_failed_runs_give_exit_code_1_and_are_tried_again_only_on_demand(bench):
     fault = ("--set", "walker.fault=raise", "--set", "walker.at=3")
     code, out, _ = bench(*run_options("out", *fault))
     assert code == 1
-    assert "ValueError: the walker stumbled" in out
+    assert "ValueError: first line the walker stumbled" in out
     code, out, _ = bench(*run_options("out", *fault))
     assert code == 1
     assert "0 runs in 0 processes to make, 2 failed in out already" in out

@@ -189,6 +189,7 @@ def test_a_new_method_against_a_stored_one(bench, runs):
         (("now",), "nothing to compare with; name a second results folder or a method with --against"),
         (("now", "nowhere"), "there is no results folder nowhere"),
         (("now", "now", "--method", "bd"), "--method bd: no such runs are stored; did you mean bc?"),
+        (("now", "--method", "bc", "--against", "bc"), "--against bc: there is nothing but itself to compare it with"),
         (("now", "--against", "gail"), "--against gail: no such runs are stored"),
         (("now", "now", "--out", "no/such/folder.md"), "cannot write no/such/folder.md"),
     ],

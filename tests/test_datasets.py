@@ -15,7 +15,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks import datasets, manifest
-from benchmarks.datasets import DatasetWarning, details, expected_hash, listing, load, prepare, record, resolve
+from benchmarks.datasets import DatasetWarning, details, expected, listing, load, prepare, record, resolve
 from benchmarks.episodes import content_hash
 from benchmarks.experts import ExpertPolicy, export, model_card
 from benchmarks.experts.rollout import expert_player, rollout
@@ -141,12 +141,12 @@ def test_it_is_built_once(hopper, monkeypatch):
 
 
 def test_the_hash_is_known_before_and_after(hopper, monkeypatch):
-    assert expected_hash(HOPPER, "embedded") == prepare(HOPPER, "embedded").content_hash
-    assert expected_hash(HOPPER, "ndi/hopper/expert-v0") == prepare(HOPPER, "embedded").content_hash
+    assert expected(HOPPER, "embedded").content_hash == prepare(HOPPER, "embedded").content_hash
+    assert expected(HOPPER, "ndi/hopper/expert-v0").content_hash == prepare(HOPPER, "embedded").content_hash
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(hopper / "empty"))
-    assert expected_hash(HOPPER, "embedded") == manifest.read()["hopper"]["content_hash"]
-    assert expected_hash(HOPPER, "hub") is None
-    assert expected_hash(HOPPER, "some/thing-v0") is None
+    assert expected(HOPPER, "embedded").content_hash == manifest.read()["hopper"]["content_hash"]
+    assert expected(HOPPER, "hub") is None
+    assert expected(HOPPER, "some/thing-v0") is None
 
 
 def test_changed_data_are_noticed(hopper):

@@ -99,6 +99,14 @@ def test_a_task_without_an_expert_names_the_way_out(tmp_path):
         load_expert("nobody")
 
 
+def test_an_expert_of_another_task_is_refused(tmp_path):
+    export("mine", weights(), {}, tmp_path)
+    for suffix in ("json", "safetensors"):
+        (tmp_path / f"mine.{suffix}").rename(tmp_path / f"hopper.{suffix}")
+    with pytest.raises(UserError, match=r"hopper\.json is of an expert of mine, not of hopper; give that task"):
+        load_expert("hopper", folder=tmp_path)
+
+
 def test_damaged_weights_name_the_file_and_the_fix(tmp_path):
     card = export("mine", weights(), {}, tmp_path)
     path = tmp_path / "mine.safetensors"

@@ -1,10 +1,14 @@
 """Names, entry points of other packages, and what is said about bad ones."""
 
+import dataclasses
 import importlib.metadata
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import registry
@@ -100,6 +104,70 @@ def test_module_attribute():
         registry.find_method("toy_methods:NOBODY")
     with pytest.raises(UserError, match=r"must be a benchmarks\.tasks\.Task"):
         registry.find_task("toy_methods:WALKER")
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A config of whatever a test wants."""
+
+    inner: object = None
+    """Anything."""
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A config whose annotation names nothing."""
+
+    rate: "Nobody" = 1.0  # noqa: F821 - that is the fault
+    """A number."""
+
+
+def absent(config):
+    raise KeyError("batch")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": 7}, "its label must be str, it is 7"),
+        ({"lanes": "yes"}, "its lanes must be bool, it is 'yes'"),
+        ({"swept": ("rat",)}, "its swept names rat: did you mean rate?"),
+        ({"train": None}, "its train must be Callable"),
+        ({"cost": absent}, "its cost or absorbing raises KeyError: 'batch'"),
+        ({"cost": lambda config: -1}, "its cost must be a number from 0, it is -1"),
+        ({"per_task": {"hopper": {"rat": 1}}}, "has no setting rat: did you mean rate?"),
+        ({"config": Odd(frozenset({1})), "swept": (), "per_task": {}}, "setting inner must be a number"),
+        ({"config": Odd(Odd(np.zeros(2))), "swept": (), "per_task": {}}, "setting inner.inner must be a number"),
+        ({"config": Unresolved(), "swept": (), "per_task": {}}, "name 'Nobody' is not defined"),
+    ],
+)
+def test_a_declaration_is_checked_field_by_field(monkeypatch, changes, message):
+    import toy_methods
+
+    monkeypatch.setattr(toy_methods, "WALKER", dataclasses.replace(toy_methods.WALKER, **changes))
+    with pytest.raises(UserError, match=re.escape(message)):
+        registry.find_method("toy_methods:WALKER")
+
+
+def test_two_methods_or_tasks_of_one_name_are_refused(monkeypatch):
+    with pytest.raises(UserError, match="two of the methods call themselves walker"):
+        registry.find_methods(["toy_methods:WALKER", "toy_methods:WALKER_TWIN"])
+    assert len(registry.find_methods(["bc", "baselines.bc:METHOD"])) == 2  # the same one by two names
+    monkeypatch.setitem(globals(), "OTHER_TASK", Task("my-task", "Hopper-v5"))
+    with pytest.raises(UserError, match="two of the tasks call themselves my-task"):
+        registry.find_tasks([f"{__name__}:MY_TASK", f"{__name__}:OTHER_TASK"])
+
+
+def test_a_module_that_leaves_at_its_import_is_named(tmp_path, monkeypatch):
+    (tmp_path / "leaver.py").write_text("import sys\nsys.exit('no licence')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match="method leaver:METHOD cannot be loaded: SystemExit: no licence"):
+        registry.find_method("leaver:METHOD")
+
+
+def test_a_typo_in_a_tag_gets_a_suggestion():
+    with pytest.raises(UserError, match=r"unknown task papr: did you mean paper\?"):
+        registry.find_tasks(["papr"])
 
 
 def test_modules_of_the_current_folder_count(tmp_path, monkeypatch):

@@ -58,6 +58,8 @@ def test_files_of_an_earlier_build_are_removed_and_others_kept(fill, tmp_path):
     stale.touch()
     own.touch()
     built(tmp_path)
+    assert stale.exists(), "before the first report it was somebody else's"
+    built(tmp_path)
     assert not stale.exists()
     assert own.exists()
 

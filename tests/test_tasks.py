@@ -58,3 +58,15 @@ def test_references_are_strict_json():
 def test_the_table_is_light_to_import():
     code = "import sys, benchmarks.tasks; print([m for m in ('torch', 'gymnasium', 'minari') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": 0}, "the budget of task mine must be a positive whole number, it is 0"),
+        ({"random_return": 7.0, "expert_return": 7.0}, "task mine has the same random and expert return"),
+    ],
+)
+def test_a_task_that_could_not_be_run_or_scored_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Task("mine", "InvertedPendulum-v5", **changes)

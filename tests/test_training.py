@@ -90,7 +90,7 @@ def test_given_again_it_only_measures(trained, monkeypatch):
 
 
 def test_networks_that_are_no_experts_are_refused_before_training(tmp_path):
-    with pytest.raises(UserError, match=r"two hidden layers; set sac.hidden"):
+    with pytest.raises(UserError, match=r"two hidden layers; .* --set sac\.sac\.hidden=\[256,256\]"):
         training.train(PENDULUM.name, tmp_path, Console(quiet=True), 90, 0, ["sac.sac.hidden=[8]"])
     assert list(tmp_path.iterdir()) == []
 

@@ -44,8 +44,15 @@ class Walker:
         self.noise.load_state_dict(state["noise"])
 
 
+class Narrow(Walker):
+    """Its actions lack their last dimension but keep the axis, as broadcasting would have it."""
+
+    def act(self, observations):
+        return super().act(observations)[..., :1].mean(1, keepdim=True)
+
+
 def walk(problem, config):
-    walker = Walker(problem)
+    walker = Narrow(problem) if config.fault == "narrow" else Walker(problem)
     problem.keep(walker=walker)
     environments = problem.environments
     fault = "" if os.environ.get("WALKERS_ARE_SOUND") else config.fault
@@ -89,8 +96,12 @@ def walk(problem, config):
                 info["size"][0] = torch.nan
             if fault == "huge info":
                 info["size"][0] = -1e11
+            if fault == "scalar info":
+                info["size"] = 0.5
+            if fault == "long info":
+                info["size"] = info["size"].repeat(2)
         environments.step(actions.numpy())
-        yield Progress(environments.steps, walker, info)
+        yield "done" if fault == "text" else Progress(environments.steps, walker, info)
 
 
 def look(problem, config):
@@ -130,3 +141,4 @@ NO_METHOD = "a string"
 MUTABLE = Method("mutable", "Mutable", "Has no frozen config", "a test", walk, config={"rate": 1})
 SHOUTING = _walker("Shouting Method")
 BC_TWIN = _walker("bc")
+WALKER_TWIN = _walker("walker")

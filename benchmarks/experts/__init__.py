@@ -110,7 +110,7 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
     """Who the expert is: algorithm, library, steps, seed, versions, provenance, measured returns, sha256 of weights.
 
     Raises:
-        UserError: no expert is shipped for the task, or its card cannot be read.
+        UserError: no expert is shipped for the task, or its card cannot be read or is of another task's expert.
     """
     if not has_expert(task_name, folder):
         if folder != FOLDER:
@@ -120,9 +120,13 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
         )
     path = folder / f"{task_name}.json"
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        card: dict[str, Any] = json.loads(path.read_text())
+        owner = card.get("task", task_name)
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"the model card {path} cannot be read ({error}); restore it from the repository") from error
+    if owner != task_name:
+        raise UserError(f"the model card {path} is of an expert of {owner}, not of {task_name}; give that task")
+    return card
 
 
 def load_expert(task_name: str, device: torch.device | str = "cpu", folder: Path = FOLDER) -> ExpertPolicy:

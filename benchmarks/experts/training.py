@@ -79,7 +79,7 @@ def train(
     ).with_settings(changes)
     (run,) = runs = grid.expand(profile, lambda task, choice: None)
     if len(settings(run.config)["sac.hidden"]) != 2:
-        raise UserError("an expert has two hidden layers; set sac.hidden to two numbers, such as [256, 256]")
+        raise UserError("an expert has two hidden layers; give two numbers, such as --set sac.sac.hidden=[256,256]")
     remaining, _ = grid.pending(runs, Store(folder), grid.RETRIABLE)
     how = Settings(folder, checkpoint_minutes=checkpoint_minutes, keep_policies=True)
     outcome = pool.run_cells(grid.cells(remaining), how, 1, console)

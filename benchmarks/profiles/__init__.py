@@ -22,6 +22,18 @@ FOLDER = Path(__file__).parent
 MOST_NUMBERS = 100_000
 """Most seeds of a profile: whoever wants more has mistyped a range."""
 
+_WORDS = {
+    "greater_than_equal": "expected a number from {ge:,}",
+    "less_than_equal": "expected a number up to {le:,}",
+    "too_short": "expected at least one",
+    "int_type": "expected a whole number",
+    "string_type": "expected text",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected a table",
+}
+"""What pydantic calls by names of its own."""
+
 
 def numbers(text: Any) -> Any:
     """Whole numbers written as "0-4,7", as one number or as a list; anything else is returned for others to refuse.
@@ -170,11 +182,11 @@ def _validated(content: Mapping[str, Any], where: Any) -> Profile:
         return Profile.model_validate(content)
     except ValidationError as error:
         fault = error.errors()[0]
-    field = ".".join(str(part) for part in fault["loc"])
+    field = ".".join(part for part in fault["loc"] if isinstance(part, str))
     if fault["type"] == "extra_forbidden":
         fields = [name for name in Profile.model_fields if name != "name"]
         raise UserError(f"{where(field)} is no field of a profile: {near_miss(field, fields)}")
     if fault["type"] == "missing":
         raise UserError(f"{where(field)} is missing")
-    message = fault["msg"].removeprefix("Value error, ").replace("tuple", "list")
+    message = _WORDS.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})).removeprefix("Value error, ")
     raise UserError(f"{where(field)}: {message[0].lower()}{message[1:]} (given: {fault['input']!r:.80})")

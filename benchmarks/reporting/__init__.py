@@ -19,7 +19,7 @@ from . import ablations, page, plots, tables
 from .formats import to_latex, to_markdown, to_rich, without_repeats
 from .results import Results
 
-__all__ = ["build", "read"]
+__all__ = ["build", "check_place", "read"]
 
 
 def build(folder: Path, console: Console) -> None:
@@ -32,7 +32,7 @@ def build(folder: Path, console: Console) -> None:
         console: Where the tables of the smallest number of demonstrations are printed.
 
     Raises:
-        UserError: no run is stored there, or the folder cannot be written to.
+        UserError: no run is stored there, the folder cannot be written to, or it has a `README.md` of another origin.
     """
     folder = Path(folder)
     results = read(folder, console)
@@ -47,6 +47,15 @@ def build(folder: Path, console: Console) -> None:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write the report to {folder}: {reason}; make room there or copy the folder") from None
     console.print(f"Report: {folder / 'README.md'} ({len(written)} tables and figures beside it)", highlight=False)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder where `build` would overwrite what is not its own.
+
+    Raises:
+        UserError: the folder has a `README.md` of another origin.
+    """
+    page.place(Path(folder))
 
 
 def read(folder: Path, console: Console) -> Results:
@@ -75,6 +84,8 @@ def _tables(results: Results) -> list[tables.Table]:
 
 def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Path]:
     """Write tables, figures and the page; returns the files in `tables/` and `figures/`."""
+    path_of_page = page.place(folder)
+    earlier = path_of_page.exists()
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
     written = []
@@ -108,9 +119,8 @@ def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Pat
         "demonstration-numbers.*",
         "ablation-*",
     )
-    for stale in {p for part in ("tables", "figures") for g in generated for p in (folder / part).glob(g)} - set(
-        written
-    ):
+    found = {path for part in ("tables", "figures") for glob in generated for path in (folder / part).glob(glob)}
+    for stale in found - set(written) if earlier else ():
         stale.unlink()
-    (folder / "README.md").write_text(page.compose(results, made, list(drawn)), encoding="utf-8")
+    path_of_page.write_text(page.compose(results, made, list(drawn)), encoding="utf-8")
     return written

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from benchmarks.kit.errors import UserError
 
 from .formats import Table, to_markdown, without_repeats
 from .results import Results
+
+_MARK = "Generated from the rows in `runs/` by `ndi-bench report`"
 
 _CAPTIONS = {
     "learning-curves": "Learning curves: return of the deterministic policy during training",
@@ -17,12 +22,24 @@ _CAPTIONS = {
 }
 
 
+def place(folder: Path) -> Path:
+    """Where the page of a results folder lies.
+
+    Raises:
+        UserError: something lies there that is no such page.
+    """
+    path = folder / "README.md"
+    if path.is_dir() or (path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace")):
+        raise UserError(f"{path} is not a report's and would be overwritten; move it away, or choose another folder")
+    return path
+
+
 def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
     """The page as Markdown; nothing in it depends on when or where it is made, only on the rows."""
     profiles = ", ".join(sorted(results.runs["profile"].unique()))
     parts = [
         f"# Results: {profiles}",
-        "Generated from the rows in `runs/` by `ndi-bench report`; do not edit, rebuild; "
+        f"{_MARK}; do not edit, rebuild; "
         "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
         "Markdown, LaTeX, PNG and SVG.",
         *(to_markdown(table).strip() for table in without_repeats(tables)),
