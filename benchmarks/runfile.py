@@ -19,6 +19,7 @@ from . import schema
 
 _RECORD = set(schema.RUNS.names)
 _AVERAGED_FROM = ("step", "update", "final", *schema.MEANS)
+_AVERAGED = set(schema.AVERAGES.names) - {"run_id"}
 
 
 class NotARunError(Exception):
@@ -63,7 +64,16 @@ def read_averages(source: Path | bytes) -> tuple[dict[str, Any], dict[str, list[
     """
     data = source if isinstance(source, bytes) else content(source)
     record, stored = _checked(data)
-    return record, averages(_rows(data, _AVERAGED_FROM)) if stored is None else json.loads(stored)
+    if stored is None:
+        return record, averages(_rows(data, _AVERAGED_FROM))
+    try:
+        found = json.loads(stored)
+        sound = found.keys() == _AVERAGED and len({len(values) for values in found.values()}) == 1
+    except (ValueError, AttributeError, TypeError):
+        sound = False
+    if not sound:
+        raise NotARunError("its averages cannot be read; delete it to run it again")
+    return record, found
 
 
 def averages(rows: pa.Table) -> dict[str, list[Any]]:

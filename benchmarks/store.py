@@ -150,11 +150,18 @@ class Store:
     # ----------------------------------------------------------------------------------------------------- reading
 
     def status(self, run_id: str) -> str | None:
-        """How the stored run ended, or None if there is no readable file of it (so it may be run and written)."""
+        """How the stored run ended, or None if there is no readable file of it (so it may be run and written).
+
+        Raises:
+            UserError: the file, or what has its name, cannot be opened, hence not be replaced either.
+        """
+        path = self._path(run_id)
         try:
-            record, _ = runfile.read(self._path(run_id))
+            record, _ = runfile.read(path)
         except (FileNotFoundError, NotADirectoryError, NotARunError):
             return None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}; move it away, or mend it") from None
         return str(record["status"]) if record["run_id"] == run_id else None
 
     def stamp(self, run_id: str) -> tuple[int, int] | None:

@@ -32,11 +32,13 @@ Statuses = Annotated[str | None, typer.Option("--status", help="Only runs that e
 def verify_store(folder: Folder = QUICK) -> None:
     """Read every file of a results folder and name what is torn, foreign, double or left over.
 
-    Nothing is changed. Exit code: 0 if all is well, 1 if something is wrong.
+    Nothing is changed. Exit code: 0 if all is well, 1 if something is wrong, 2 if there is nothing to read.
     """
     from .verification import verify
 
     runs, found = verify(_store(folder))
+    if not runs and not found:
+        raise UserError(f"there are no runs in {folder}; make some with `ndi-bench run --out {folder}`")
     for finding in found:
         color = "red" if finding.wrong else "yellow"
         console.print(
@@ -84,7 +86,7 @@ def show_run(
     fields = table("Field", "Value")
     for name, value in record.items():
         for field, inner in _flat(name, json.loads(value) if name in ("config", "versions", "changes") else value):
-            fields.add_row(field, escape("-" if inner is None or inner != inner else str(inner)))
+            fields.add_row(field, escape(_in_words(inner)))
     console.print(fields)
     shown = table("Step", "Update", "Episodes", "Return", "Normalised", "KL from the expert", "")
     for row in evaluations[evaluations["run_id"] == record["run_id"]].to_dict("records"):
@@ -137,6 +139,9 @@ def _store(folder: Path) -> Store:
 
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; make results with `ndi-bench run --out {folder}`")
+    inside = sorted(str(runs.parent) for runs in folder.glob("*/runs") if runs.is_dir())
+    if inside and not (folder / "runs").is_dir():
+        raise UserError(f"{folder} is no results folder; there are {', '.join(inside)}")
     return Store(folder)
 
 
@@ -167,6 +172,14 @@ def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:
     if chosen.empty:
         raise UserError(f"there is no run {name}: {near_miss(name, list(runs['run_id']))}")
     return {str(key): value for key, value in chosen.to_dict("records")[0].items()}
+
+
+def _in_words(value: Any) -> str:
+    """A stored value for people: a dash for what is missing."""
+    values = list(value) if hasattr(value, "__len__") and not isinstance(value, str) else None
+    if values is not None:
+        return ", ".join(map(str, values)) or "-"
+    return "-" if value is None or value != value else str(value)
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -37,8 +37,12 @@ def verify(store: Store) -> tuple[int, list[Finding]]:
             continue
         record, rows = run
         found += [Finding(path, fault, True) for fault in _faults(record, rows)]
-        if runfile.read_averages(path)[1] != runfile.averages(rows):
-            found.append(Finding(path, "its averages, which reports use, are not those of its rows", True))
+        try:
+            if runfile.read_averages(path)[1] != runfile.averages(rows):
+                found.append(Finding(path, "its averages, which reports use, are not those of its rows", True))
+        except runfile.NotARunError as error:
+            found.append(Finding(path, str(error), True))
+            continue
         if record["run_id"] == path.stem:
             sound[path.stem] = path, record
         else:

@@ -295,3 +295,9 @@ def test_what_killed_processes_left_half_written_is_removed_after_a_while(tmp_pa
 def test_files_are_compressed_with_zstd(tmp_path, a_run):
     metadata = pq.ParquetFile(Store(tmp_path).write(*a_run())).metadata
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_a_folder_in_the_place_of_a_run_is_told_before_anything_is_run(tmp_path):
+    (tmp_path / "runs" / "a-run.parquet").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"runs/a-run\.parquet cannot be read: Is a directory; move it away"):
+        Store(tmp_path).status("a-run")

@@ -6,9 +6,11 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.store import Store
+from benchmarks.schema import AVERAGES
+from benchmarks.store import SetAside, Store
 from benchmarks.verification import verify
 
 
@@ -87,6 +89,42 @@ def test_verify_reads_the_rows(tmp_path, a_run, monkeypatch, change, reason):
     ((found, wrong),) = reasons(store).values()
     assert wrong
     assert reason in found
+
+
+@pytest.mark.parametrize(
+    "averages",
+    [b"{", b"[]", b"{}", json.dumps({name: [1, 2][: 1 + (name == "kl")] for name in AVERAGES.names[1:]}).encode()],
+)
+def test_a_run_with_damaged_averages_is_set_aside_and_named(bench, stored, averages):
+    path = stored.folder / "runs" / "bc.hopper.1.0.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"averages": averages}), path)
+    before = path.read_bytes()
+    with pytest.warns(SetAside, match=f"{path.name} .* its averages cannot be read; delete it to run it again"):
+        runs, found = stored.averages()
+    assert len(runs) == 3
+    assert "bc.hopper.1.0" not in set(found["run_id"])
+    assert reasons(stored) == {path.name: ("its averages cannot be read; delete it to run it again", True)}
+    assert bench("verify", "results")[0] == 1
+    assert path.read_bytes() == before
+
+
+def test_what_holds_no_runs_is_not_called_well(bench, stored):
+    Path("empty").mkdir()
+    code, _, error = bench("verify", "empty")
+    assert (code, "there are no runs in empty; make some with" in error) == (2, True)
+    code, _, error = bench("verify", ".")
+    assert (code, error) == (2, "error: . is no results folder; there are results\n")
+
+
+@pytest.mark.parametrize("episodes", [(), (4,), (4, 7)])
+def test_show_takes_any_number_of_demonstrated_episodes(bench, a_run, tmp_path, episodes):
+    run, rows = a_run()
+    Store(tmp_path / "results").write(run | {"episode_ids": list(episodes)}, rows)
+    code, out, _ = bench("show", run["run_id"], "results")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("episode_ids")]
+    assert line.split()[1:] == (", ".join(map(str, episodes)) or "-").split()
 
 
 def test_ls_lists_runs_and_filters_them(bench, stored):
