@@ -88,8 +88,15 @@ def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
     return ContainedPolicy(policy, diverged)
 
 
-def check_info(info: Mapping[str, Tensor], diverged: Callable[[int, str], None]) -> None:
-    """Report the lanes in which a diagnostic (L,) is NaN or lies beyond `LARGEST`."""
+def check_info(info: Mapping[str, Tensor], lanes: int, diverged: Callable[[int, str], None]) -> None:
+    """Report the lanes in which a diagnostic (L,) is NaN or lies beyond `LARGEST`.
+
+    Raises:
+        TypeError: a diagnostic is no tensor with one number per lane.
+    """
     for name, values in info.items():
+        if not isinstance(values, Tensor) or values.shape != (lanes,):
+            kind = f"of shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+            raise TypeError(f"the diagnostic {name} must be a tensor of shape ({lanes},), one per lane; it is {kind}")
         for lane in (~(values.abs() <= LARGEST)).nonzero()[:, 0].tolist():
             diverged(lane, f"{name} was {values[lane].item():.3g}")

@@ -68,6 +68,7 @@ class Evaluator:
 
         Raises:
             FloatingPointError: an action of an unfinished episode is not finite.
+            ValueError: the actions have another shape than (L, E, A).
         """
         shape = (lanes, len(self.seeds))
         while len(self._environments) < lanes * len(self.seeds):
@@ -95,6 +96,9 @@ class Evaluator:
                 if compared is not None:
                     visited.append(observations.copy())
                 actions = policy.act(torch.tensor(observations, device=device)).cpu().numpy()
+                expected = (*shape, *self._scale.half.shape)
+                if actions.shape != expected:  # some others would fit by broadcasting
+                    raise ValueError(f"the policy's actions have shape {actions.shape}, not {expected}")
                 check_finite(np.where(running[..., None], actions, 0))
                 executed = self._scale.to_environment(np.clip(actions.astype(np.float32), -1, 1))
                 self._threads.each(step, list(np.argwhere(running)))

@@ -109,7 +109,7 @@ class Recording:
     def evaluate(self, evaluator: Evaluator, progress: Progress, final: bool = False) -> None:
         """Play every lane's policy on the evaluation episodes; keep the rows of those that have not ended."""
         begin = time.perf_counter()
-        check_info(progress.info, self.diverged)
+        check_info(progress.info, len(self.cell.runs), self.diverged)
         policy = contained(progress.policy, self.diverged)
         seen = evaluator.evaluate(policy, len(self.cell.runs), self.settings.device)
         normalized = self.cell.first.task.normalize(seen.returns)
@@ -172,7 +172,8 @@ class Recording:
         """Take up this record and the environments from the checkpoint; the state of the method's parts, if any.
 
         Raises:
-            RestoringError: it was made on another kind of device, whose random streams cannot go on here.
+            RestoringError: it was made on another kind of device, whose random streams cannot go on here, or by a
+                version whose checkpoints were others.
         """
         saved = self.checkpoint.load()
         if saved is None:
@@ -182,13 +183,19 @@ class Recording:
             raise RestoringError(
                 f"it was begun on {saved['device']} and this is {here}; give --device {saved['device']} to go on"
             )
-        if saved["commit"] != list(provenance.commit()):
+        try:
+            commit, parts = saved["commit"], saved["parts"]
+            self.take_up(saved)
+            environments.load_state_dict(saved["environments"])
+        except Exception as error:  # the state of another version makes them raise almost anything
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise RestoringError(
+                f"it is of another version ({reason}); give the code with which it was begun to go on"
+            ) from error
+        if commit != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"
             warnings.warn(message, CheckpointWarning, stacklevel=2)
-        self.take_up(saved)
-        environments.load_state_dict(saved["environments"])
-        parts: dict[str, Any] = saved["parts"]
-        return parts
+        return dict(parts)
 
     def write(self) -> None:
         """Store one run per lane, all or none, then drop the checkpoint.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ PULSE_SECONDS = 0.5
 """Time between two signs of life."""
 CHECKPOINT_SHARE = 0.05
 """Most of a cell's time that may go into writing checkpoints; large replays are saved less often."""
+LONGEST_ERROR = 500
+"""Characters of an error that are kept."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Pulse:
     """Mean over lanes and episodes of the last evaluation; None before the first."""
     carried: dict[str, Any] | None = field(default=None, compare=False)
     """After an evaluation, what `Recording.take_up` takes: all that is lost with the process if it dies."""
+
+
+class EarlyEnd(UserWarning):
+    """A method has not used its environment steps; its runs are completed and say how many it used."""
 
 
 class InterruptedCellError(Exception):
@@ -146,6 +153,8 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
         carried: dict[str, Any] | None = recording.carried()
         _seed_global_generators(first.seed)
         training = method.train(problem, cell.config)
+        if not isinstance(training, Iterator):
+            raise TypeError(f"{method.name}'s train must be a generator of Progress, it returned {training!r:.80}")
         while True:
             begin = time.perf_counter()
             following = next(training, None)
@@ -153,9 +162,11 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
             recording.steps = environments.steps
             if following is None:
                 break
+            if not isinstance(following, Progress):
+                raise TypeError(f"{method.name} must yield Progress, it yielded {following!r:.80}")
             progress, recording.updates = following, following.updates
             if recording.steps % LOOK_EVERY == 0:
-                check_info(progress.info, recording.diverged)
+                check_info(progress.info, len(cell.runs), recording.diverged)
             # past the budget, the end is nearer than any checkpoint; an offline method takes no steps
             under_way = recording.steps < first.budget or not method.online
             if under_way and points and recording.steps >= points[0]:
@@ -181,6 +192,9 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
                 raise InterruptedCellError
         if progress is None:
             raise RuntimeError(f"{method.name} ended without yielding any progress")
+        if method.online and recording.steps < first.budget:
+            message = f"{cell.name} has ended after {recording.steps:,} of {first.budget:,} environment steps"
+            warnings.warn(message, EarlyEnd, stacklevel=2)
         recording.evaluate(evaluator, progress, final=True)
         recording.end_all("completed")
         yield Pulse(recording.steps, recording.updates, recording.mean_return)
@@ -199,6 +213,8 @@ def _seed_global_generators(seed: int) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """Type and last line of an error."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    """Type and text of an error; of a long one the beginning and the end, as what matters may stand in either."""
+    text = " ".join(str(error).split())
+    half = LONGEST_ERROR // 2
+    text = text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
+    return f"{type(error).__name__}: {text}".removesuffix(": ")

@@ -90,6 +90,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
     ("change", "message"),
     [
         ({"device": "cuda"}, r"begun on cuda .* give --device cuda to go on, or delete .*\.pt to begin anew"),
+        ({"environments": {}}, r"is of another version \(KeyError: 'episodes'\); give the code .* or delete .*\.pt to"),
         ({"parts": {}}, r"does not fit the part learner \(KeyError: 'learner'\); give the code .* or delete .*\.pt to"),
     ],
 )

@@ -179,7 +179,9 @@ def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):
 # ----------------------------------------------------------------------------------------------------------- endings
 
 
-@pytest.mark.parametrize(("fault", "error"), [("raise", "ValueError: the walker stumbled"), ("memory", "MemoryError")])
+@pytest.mark.parametrize(
+    ("fault", "error"), [("raise", "ValueError: first line the walker stumbled"), ("memory", "MemoryError")]
+)
 def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
     endings = runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path))
     assert {(e.status, e.error, e.steps) for e in endings.values()} == {("failed", error, AT)}
@@ -241,11 +243,35 @@ def test_a_cell_over_its_time_is_stored_as_timeout(tmp_path):
     assert 0 < steps < BUDGET
 
 
-def test_a_method_may_end_before_its_budget(tmp_path):
-    runner.run_cell(a_cell(fault="early", at=AT), Settings(tmp_path))
+def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path):
+    with pytest.warns(runner.EarlyEnd, match=f"has ended after {AT} of {BUDGET} environment steps"):
+        runner.run_cell(a_cell(fault="early", at=AT), Settings(tmp_path))
     rows = curves(tmp_path)
     assert sorted(rows[rows["final"]]["step"].unique()) == [AT]
     assert (Store(tmp_path).runs()["status"] == "completed").all()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("text", "TypeError: walker must yield Progress, it yielded 'done'"),
+        ("scalar info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is a "),
+        ("long info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is of "),
+        ("narrow", "ValueError: the policy's actions have shape (2, 1, 1), not (2, 2, 1)"),
+    ],
+)
+def test_a_breach_of_the_contract_is_named(tmp_path, fault, message):
+    endings = runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path))
+    assert {ending.status for ending in endings.values()} == {"failed"}
+    assert {ending.error.startswith(message) for ending in endings.values()} == {True}, endings
+
+
+def test_of_a_long_error_beginning_and_end_are_kept():
+    kept = runner._one_line(ValueError("the beginning " + "and so on\n" * 1000 + "the end"))
+    assert kept.startswith("ValueError: the beginning and so on")
+    assert kept.endswith("and so on the end")
+    assert len(kept) < runner.LONGEST_ERROR + 40
+    assert runner._one_line(MemoryError()) == "MemoryError"
 
 
 # ----------------------------------------------------------------------------------------------------------- offline
