@@ -181,6 +181,8 @@ class Method:
     source: str
     """Citation of the paper or code that the method follows."""
     train: Callable[[Problem, Any], Iterator[Progress]]
+    """The generator. An online method goes on until the budget is spent; of one that ends earlier the runs count as
+    completed after so many steps, and the user is told."""
     config: Any
     """A frozen dataclass instance with the method's one documented setting; every field is a number, string, bool,
     tuple or another frozen dataclass."""
