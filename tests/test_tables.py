@@ -73,6 +73,14 @@ def test_failed_seeds_are_told_and_left_out(fill, a_run):
     assert cells(table, "GAIL (off-policy)")["Ant"] == Cell("–"), "never run is not a failure"
 
 
+def test_runs_that_ended_before_their_budget_count_and_are_told(fill, a_run):
+    store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
+    run, rows = a_run("gail", seed=4)
+    store.write({**run, "steps": run["budget"] - 1}, rows, replace=True)
+    note = cells(tables.returns_table(arranged(store), 1), "GAIL (off-policy)")["Hopper"].note
+    assert note == "5/5 seeds, 1 ended before the budget"
+
+
 def test_a_score_that_is_not_finite_does_not_count(fill, a_run):
     store = fill({("bc", "hopper"): 800})
     store.write(*a_run(seed=1, finals=(float("nan"), 1.0)), replace=True)

@@ -274,11 +274,12 @@ def _usual_seeds(results: Results, demos: int) -> int:
 def _seeds_note(runs: pd.DataFrame, usual: int) -> str:
     """What is unusual about the seeds of a cell."""
     good = int(runs["counted"].sum())
-    if good == len(runs):
-        return "" if good in (0, usual) else counted(good, "seed")
     names = {"completed": "without a final score", "timeout": "timed out"}
     ends = Counter(names.get(status, status) for status in runs.loc[~runs["counted"], "status"])
-    faults = [f"{number} {end}" for end, number in sorted(ends.items())]
+    ends["ended before the budget"] = int((runs["counted"] & (runs["steps"] < runs["budget"])).sum())
+    faults = [f"{number} {end}" for end, number in sorted(ends.items()) if number]
+    if not faults:
+        return "" if good in (0, usual) else counted(good, "seed")
     return f"{good}/{counted(len(runs), 'seed')}, {', '.join(faults)}"
 
 
