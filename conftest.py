@@ -60,7 +60,7 @@ def rows_of_a_run(
         "device": "cpu",
         "cpu": "some processor",
         "lanes": 2,
-        "budget": 1000,
+        "budget": 0 if method in OFFLINE else 1000,
         "status": "completed",
         "error": None,
         "steps": 0 if method in OFFLINE else 1000,

@@ -121,8 +121,8 @@ def test_only_seeds_of_both_sides_count(runs):
     ],
 )
 def test_runs_of_different_protocols_are_not_compared(runs, change, told):
-    with pytest.raises(UserError, match=f"different protocols: BC on hopper: {told}. Run both with the same profile"):
-        met(runs("ours", [500, 510], **change), runs("theirs", [500, 510]))
+    with pytest.raises(UserError, match=rf"different protocols: GAIL \(off-policy\) on hopper: {told}. Run both with"):
+        met(runs("ours", [500, 510], "gail", **change), runs("theirs", [500, 510], "gail"), "gail", "gail")
 
 
 def test_a_method_without_demonstrations_meets_one_that_has_them(runs):
