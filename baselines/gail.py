@@ -25,7 +25,6 @@ from torch.nn import functional as F
 
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
-from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Batch, Experience
@@ -85,8 +84,6 @@ def pairs(batch: Batch) -> Tensor:
 
 def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     """Alternate discriminator and policy updates."""
-    if config.reward not in REWARDS:
-        raise UserError(f"reward of the discriminator must be one of {', '.join(REWARDS)}, not {config.reward}")
     standardise = Standardiser.from_demonstrations(problem, absorbing=config.absorbing)
     learner = SAC(problem, config.sac, standardise)
     experience = Experience(

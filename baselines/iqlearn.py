@@ -27,7 +27,6 @@ from torch import Tensor
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
-from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, detached, orthogonal
 from benchmarks.kit.replay import Batch, Experience
@@ -152,8 +151,6 @@ class IQLearn(Composite):
 
 def train(problem: Problem, config: IQLearnConfig) -> Iterator[Progress]:
     """Learn Q and policy from demonstrations and replay."""
-    if config.second_term not in ("value", "v0"):
-        raise UserError(f'iq-learn: second_term must be "value" or "v0", not "{config.second_term}"')
     make = Standardiser.from_demonstrations if config.standardise else Standardiser.identity
     standardise = make(problem)
     agent = IQLearn(problem, config, standardise)

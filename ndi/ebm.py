@@ -59,8 +59,6 @@ class EBM(Density):
 
     def __init__(self, problem: Problem, config: EBMConfig) -> None:
         super().__init__(problem, config)
-        if config.objective not in ("denoising", "sliced"):
-            raise ValueError(f'EBM objective must be "denoising" or "sliced", not "{config.objective}"')
         self.ebm = config
         self.energy = MLP(problem.streams("density weights"), (self.size, *config.hidden, 1), F.softplus)
         self.register_buffer("anchor", torch.zeros(problem.lanes, 1, device=problem.device))

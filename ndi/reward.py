@@ -27,6 +27,9 @@ from benchmarks.kit.replay import Batch, Experience
 
 from .occupancy import DistanceCritic, Moments, occupancy_reward
 
+LEAST_REACH = 1.0
+"""Nats that the floor stays below the demonstrations' mean log density, whatever `RewardConfig.floor_quantile` says."""
+
 
 @dataclass(frozen=True)
 class RewardConfig:
@@ -68,8 +71,6 @@ class NDIReward:
     """
 
     def __init__(self, problem: Problem, config: RewardConfig, discount: float) -> None:
-        if config.convention not in ("practical", "literal"):
-            raise ValueError(f'NDI reward convention must be "practical" or "literal", not "{config.convention}"')
         self.config, self.discount = config, discount
         self.critic = DistanceCritic(config.critic_scale / problem.observation_size)
         self.lambda_f = per_lane(config.lambda_f, problem)
@@ -84,7 +85,9 @@ class NDIReward:
     def calibrate(self, values: Tensor) -> None:
         """Read the mean, the floor's cap and its start off the demonstrations' log densities (L, N)."""
         self.state["mean"] = values.mean(1, keepdim=True)
-        self.state["cap"] = values.quantile(self.config.floor_quantile, dim=1, keepdim=True)
+        cap = values.quantile(self.config.floor_quantile, dim=1, keepdim=True)
+        # a floor at the mean would divide by zero, one above it would turn the reward round
+        self.state["cap"] = torch.minimum(cap, self.state["mean"] - LEAST_REACH)
         self.state["floor"] = values.amin(1, keepdim=True) - self.config.floor_margin
 
     @torch.no_grad()

@@ -1,6 +1,7 @@
 """GAIL and DAC: rewards and the discriminator's loss against analytic values."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,3 +41,14 @@ def test_gail_entropy_bonus_is_the_bernoulli_entropy():
     logits = torch.cat([network(expert), network(agent)], 1)[..., 0]
     entropy = torch.distributions.Bernoulli(logits=logits).entropy().mean()
     torch.testing.assert_close((without - with_bonus)[0], entropy)
+
+
+@pytest.mark.parametrize("period", [1, 2, 5])
+def test_the_discriminator_learns_at_every_so_many_updates_of_the_learner(point_problem, monkeypatch, period):
+    made = []
+    loss = gail.discriminator_loss
+    monkeypatch.setattr(gail, "discriminator_loss", lambda *arguments: (made.append(1), loss(*arguments))[1])
+    sac = replace(gail.GAILConfig().sac, hidden=(8,), batch_size=8)
+    config = replace(gail.GAILConfig(), period=period, hidden=(8,), sac=sac)
+    *_, last = gail.train(point_problem(budget=60), config)
+    assert len(made) == -(-last.updates // period)

@@ -39,6 +39,14 @@ def test_actions_are_chosen_by_the_latest_policy(point_problem):
     assert recorder.chosen == [(step, 2 * max(0, step - STARTS)) for step in range(WARMUP, BUDGET)]
 
 
+def test_a_short_run_warms_up_for_a_tenth_of_its_budget(point_problem):
+    problem = point_problem(budget=BUDGET)
+    recorder = Recorder(problem)
+    due = list(interact(problem, recorder.explore, recorder, warmup=50, updates_per_step=2, learning_starts=80))
+    assert recorder.chosen[0][0] == BUDGET // 10
+    assert due == [0] * (BUDGET // 10) + [2] * (BUDGET - BUDGET // 10)
+
+
 def test_ahead_they_are_chosen_one_round_of_updates_before(point_problem):
     """While the environments make the step that follows, a device can make these updates."""
     recorder = Recorder(point_problem(seeds=(0, 1), budget=BUDGET))

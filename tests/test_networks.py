@@ -91,6 +91,12 @@ def test_standardiser_uses_each_lanes_demonstrations(point_problem, absorbing):
         assert not states[:, 2:].any()
 
 
+def test_what_lies_far_outside_the_demonstrations_is_clipped():
+    standardise = Standardiser(torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 2.0))
+    raw = torch.tensor([[[-1e6], [3.0 - 2 * 9.9], [3.0], [23.5], [1e6]]])
+    assert standardise(raw)[0, :, 0].tolist() == pytest.approx([-10.0, -9.9, 0.0, 10.0, 10.0])
+
+
 def test_critic_heads_differ_and_lanes_are_separate():
     critic = Critic(Streams((0, 1), "x"), 3, 2, (8,))
     states, actions = torch.randn(2, 4, 3), torch.randn(2, 4, 2)

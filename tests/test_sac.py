@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,40 @@ def test_terminal_values_are_the_reward_alone(point_problem):
     batch = random_batch(1, 500, seed=10_000, terminal=True)
     error = (sac.critic(batch.observations, batch.actions) - batch.rewards[:, None]).square().mean()
     assert error < 0.02 * batch.rewards.var()
+
+
+@pytest.fixture
+def written_out(point_problem):
+    """An agent whose policy and critics say what a test writes out, for two states of one lane and two heads."""
+
+    def make(values, target, log_density, absorbing=False):
+        problem = point_problem()
+        standardise = Standardiser.from_demonstrations(problem, absorbing=True) if absorbing else None
+        sac = SAC(problem, SACConfig(discount=0.9), standardise or Standardiser.identity(problem))
+        sac.policy = SimpleNamespace(sample=lambda states, noise: (torch.zeros(1, 2, 2), torch.tensor([log_density])))
+        sac.critic = lambda states, actions: torch.tensor([values])
+        sac.target = lambda states, actions: torch.tensor([target])
+        return sac
+
+    return make
+
+
+def test_the_critics_loss_on_written_out_numbers(written_out):
+    """Smaller head of the target less alpha log pi; the second state is terminal. Heads are summed, states averaged."""
+    sac = written_out(values=[[1.0, 2.0], [4.0, 8.0]], target=[[10.0, 7.0], [6.0, 9.0]], log_density=[-3.0, 2.0])
+    batch = random_batch(1, size=2)._replace(rewards=torch.tensor([[0.5, -1.0]]), masks=torch.tensor([[1.0, 0.0]]))
+    loss, values = sac.critic_loss(*batch, torch.zeros(1, 2, 2), torch.tensor([2.0]))
+    first, second = 0.5 + 0.9 * (6.0 + 2 * 3.0), -1.0
+    expected = ((1 - first) ** 2 + (2 - second) ** 2) / 2 + ((4 - first) ** 2 + (8 - second) ** 2) / 2
+    assert loss.tolist() == pytest.approx([expected])
+    assert values.tolist() == [[[1.0, 2.0], [4.0, 8.0]]]
+
+
+def test_the_actors_loss_on_written_out_numbers(written_out):
+    sac = written_out(values=[[1.0, 9.0], [4.0, 8.0]], target=[[0.0, 0.0], [0.0, 0.0]], log_density=[-3.0, 2.0])
+    loss, entropy = sac.actor_loss(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.tensor([2.0]))
+    assert loss.tolist() == pytest.approx([((2 * -3.0 - 1.0) + (2 * 2.0 - 8.0)) / 2])
+    assert entropy.tolist() == pytest.approx([(3.0 - 2.0) / 2])
 
 
 def test_constant_reward_without_entropy_is_worth_one_over_one_minus_gamma(point_problem):

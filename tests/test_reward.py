@@ -1,0 +1,167 @@
+"""NDI's reward against its two conventions, computed by hand with numpy from log q and the states of a batch."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.kit.contract import Transition
+from benchmarks.kit.replay import Batch, Experience
+from benchmarks.kit.standardiser import Standardiser
+from ndi.reward import NDIReward, RewardConfig
+
+DISCOUNT = 0.9
+LITERAL = RewardConfig(convention="literal", lambda_f=0.0)
+PRACTICAL = RewardConfig(lambda_f=0.0, floor_every=1, floor_rate=1.0, floor_window=8)
+DEMONSTRATED = [-30.0, -2.0, 4.0, 8.0]
+"""Log densities of demonstrations: mean -5, minimum -30."""
+
+
+@pytest.fixture
+def experience(point_problem):
+    """A replay whose latest log densities are given: `experience([...])`."""
+
+    def make(latest, fraction=0.0, seeds=(0,)):
+        problem = point_problem(seeds=seeds)
+        made = Experience(problem, Standardiser.identity(problem), 8, fraction)
+        remaining = iter(latest)
+        made.label(lambda batch: torch.full_like(batch.rewards, next(remaining)) if batch.rewards.shape[1] == 1
+                   else torch.zeros_like(batch.rewards))  # fmt: skip
+        state, no = np.zeros((len(seeds), 2), np.float32), np.zeros(len(seeds), bool)
+        for _ in latest:
+            made.add(Transition(state, state, state, no, no, np.full(len(seeds), np.nan, np.float32)))
+        return made
+
+    return make
+
+
+def batch_of(log_density, lanes=1, seed=0):
+    """A batch with given log densities in every lane and random states."""
+    generator = torch.Generator().manual_seed(seed)
+    states, following = (torch.randn(lanes, len(log_density), 2, generator=generator) for _ in range(2))
+    values = torch.tensor(log_density).expand(lanes, -1)
+    return Batch(states, torch.zeros_like(states), following, values, torch.ones_like(values))
+
+
+def by_hand(states, following, demonstrated=0, scale=1.0):
+    """r_f = f - gamma/e (E exp f(s~, s') + E exp f(s, s~')), the expectations as plain means over the agent's rows."""
+    states, following = (np.asarray(tensor, np.float64) for tensor in (states, following))
+    others, other_following = states[demonstrated:], following[demonstrated:]
+    exp_f = lambda s, t: scale / s.shape[-1] * np.square(t - s).sum(-1) + 1  # noqa: E731
+    marginals = exp_f(others[None], following[:, None]).mean(1) + exp_f(states[:, None], other_following[None]).mean(1)
+    return np.log(exp_f(states, following)) - DISCOUNT / math.e * marginals
+
+
+def calibrated(problem, config, demonstrated=DEMONSTRATED):
+    reward = NDIReward(problem, config, DISCOUNT)
+    reward.calibrate(torch.tensor(demonstrated).expand(problem.lanes, -1))
+    return reward
+
+
+def test_literally_it_is_log_q(point_problem, experience):
+    reward = calibrated(point_problem(), LITERAL)
+    assert reward(batch_of([-3.0, 2.0, 0.5]), experience([])).tolist() == [[-3.0, 2.0, 0.5]]
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_literally_r_f_is_added_with_its_weight(point_problem, experience, scale):
+    config = replace(LITERAL, lambda_f=0.5, critic_scale=scale)
+    batch = batch_of([-3.0, 2.0, 0.5, 1.0])
+    found = calibrated(point_problem(), config)(batch, experience([]))[0]
+    expected = batch.rewards[0].numpy() + 0.5 * by_hand(batch.observations[0], batch.next_observations[0], 0, scale)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_moments_are_those_of_the_agents_rows(point_problem, experience):
+    held = experience([0.0] * 8, fraction=0.5)
+    assert held.demonstrated == 4
+    batch = batch_of([0.0] * 8)
+    found = calibrated(point_problem(), replace(LITERAL, lambda_f=1.0))(batch, held)[0]
+    states, following = batch.observations[0], batch.next_observations[0]
+    np.testing.assert_allclose(found, by_hand(states, following, demonstrated=4), rtol=1e-5)
+    assert not np.allclose(found, by_hand(states, following), rtol=1e-2)
+
+
+def test_moments_move_by_their_rate(point_problem, experience):
+    reward = calibrated(point_problem(), replace(LITERAL, lambda_f=1.0, moment_rate=0.25))
+    first, second = batch_of([0.0] * 6, seed=1), batch_of([0.0] * 6, seed=2)
+    reward(first, experience([]))
+    reward(second, experience([]))
+    means = [batch.observations[0].mean(0).numpy() for batch in (first, second)]
+    variances = [batch.observations[0].numpy().var(0).sum() for batch in (first, second)]
+    np.testing.assert_allclose(reward.state["before_mean"][0, 0], 0.75 * means[0] + 0.25 * means[1], rtol=1e-5)
+    assert reward.state["before_tr"].item() == pytest.approx(0.75 * variances[0] + 0.25 * variances[1], rel=1e-5)
+
+
+def test_practically_r_f_counts_from_its_running_mean(point_problem, experience):
+    config = replace(PRACTICAL, lambda_f=0.5)
+    batch = batch_of([-100.0] * 5)  # below every floor: the term of log q is 0
+    found = calibrated(point_problem(), config)(batch, experience([-100.0] * 8))[0]
+    alone = by_hand(batch.observations[0], batch.next_observations[0])
+    np.testing.assert_allclose(found, 0.5 * (alone - alone.mean()), rtol=1e-4, atol=1e-6)
+
+
+def test_practically_log_q_counts_from_the_floor_in_units_of_the_demonstrations(point_problem, experience):
+    """The agent's median is -100, far below the first floor -30 - 60 = -90, which stays; m - b is -5 + 90."""
+    reward = calibrated(point_problem(), PRACTICAL)
+    found = reward(batch_of([-5.0, -90.0, -95.0, 80.0]), experience([-100.0] * 8))[0]
+    np.testing.assert_allclose(found, [3.0, 0.0, 0.0, 3 * 170 / 85])
+
+
+@pytest.mark.parametrize(
+    ("latest", "floor"),
+    [
+        (-50.0, -55.0),  # the median less the gap of 5
+        (-2.0, -30.0),  # not above the least likely demonstrated transition
+        (-200.0, -90.0),  # not below where it was
+    ],
+)
+def test_the_floor_follows_the_agents_median_up_to_its_cap(point_problem, experience, latest, floor):
+    reward = calibrated(point_problem(), PRACTICAL)
+    reward(batch_of([0.0]), experience([-300.0, -300.0, -300.0, *[latest] * 5]))
+    assert reward.info()["floor"].tolist() == [floor]
+
+
+def test_the_floor_moves_by_its_rate_at_its_looks_and_never_sinks(point_problem, experience):
+    reward = calibrated(point_problem(), replace(PRACTICAL, floor_rate=0.5, floor_every=2))
+    near, far = experience([-45.0] * 8), experience([-300.0] * 8)
+    floors = []
+    for held in (near, near, near, far, far, far):
+        reward(batch_of([0.0]), held)
+        floors.append(reward.info()["floor"].item())
+    assert floors == [-70.0, -70.0, -60.0, -60.0, -60.0, -60.0]  # -90, halfway to -50, and again; then it stays
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 1.0])
+def test_a_floor_above_the_demonstrations_mean_does_not_turn_the_reward_round(point_problem, experience, quantile):
+    reward = calibrated(point_problem(), replace(PRACTICAL, floor_quantile=quantile))
+    found = reward(batch_of([-20.0, 2.0, 7.0, 9.0, 20.0]), experience([100.0] * 8))[0]
+    assert torch.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (found.diff() >= 0).all()
+    assert found[-1] > found[0]
+
+
+def test_swept_weights_give_every_lane_what_it_would_get_alone(point_problem, experience):
+    together = calibrated(point_problem(seeds=(0, 1)), replace(PRACTICAL, lambda_f=(0.0, 0.7)))
+    batch, latest = batch_of([-5.0, 3.0, 1.0], lanes=2), [-40.0] * 8
+    found = together(batch, experience(latest, seeds=(0, 1)))
+    for lane, weight in enumerate((0.0, 0.7)):
+        alone = calibrated(point_problem(), replace(PRACTICAL, lambda_f=weight))
+        expected = alone(Batch(*(column[lane : lane + 1] for column in batch)), experience(latest))
+        torch.testing.assert_close(found[lane], expected[0])
+
+
+def test_a_restored_reward_goes_on_as_it_was(point_problem, experience):
+    config = replace(PRACTICAL, lambda_f=0.5, floor_every=2, floor_rate=0.3)
+    straight, broken = (calibrated(point_problem(), config) for _ in range(2))
+    held, batches = experience([-40.0] * 8), [batch_of([0.0, 1.0, -9.0], seed=seed) for seed in range(6)]
+    for batch in batches[:3]:
+        straight(batch, held)
+        broken(batch, held)
+    resumed = NDIReward(point_problem(), config, DISCOUNT)
+    resumed.load_state_dict(broken.state_dict())
+    for batch in batches[3:]:
+        torch.testing.assert_close(resumed(batch, held), straight(batch, held), rtol=0, atol=0)
