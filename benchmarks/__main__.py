@@ -106,12 +106,18 @@ def run(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Processes at a time; 0 runs in this process. Default: one per core.", rich_help_panel=HOW
+            min=0,
+            help="Processes at a time; 0 runs in this process. Default: one per core; on CUDA 1.",
+            rich_help_panel=HOW,
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads that simulate. Default: 1; on CUDA the cores.", rich_help_panel=HOW),
+        typer.Option(
+            min=1,
+            help="Threads that simulate. Default: 1; on CUDA the process's share of the cores.",
+            rich_help_panel=HOW,
+        ),
     ] = None,
     lanes: Annotated[
         int | None, typer.Option(min=1, help="Most seeds that train together in a process.", rich_help_panel=HOW)
@@ -171,7 +177,9 @@ def run(
 
     from . import pool
 
-    workers = pool.cores() if workers is None else workers
+    used = device if dry_run and device != "auto" else _device(device)  # a plan needs no GPU
+    if workers is None:
+        workers = pool.cores() if used == "cpu" else 1
     if dry_run:
         preview.show_cells(cells)
         preview.show_missing_experts(runs)
@@ -189,16 +197,16 @@ def run(
         return
 
     mirrored = wandb and _can_mirror()
-    used = _device(device)
-    threads = threads or (1 if used == "cpu" else max(1, pool.cores() // max(workers, 1)))
-    settings = pool.Settings(folder, used, timeout, checkpoint_minutes, mirrored, threads)
+    threads = threads or (1 if used == "cpu" else max(1, pool.cores() // max(min(workers, len(cells)), 1)))
+    settings = pool.Settings(folder, used, timeout, checkpoint_minutes, mirrored, threads, anew=rerun)
     try:
         outcome = pool.run_cells(cells, settings, workers, console)
     except KeyboardInterrupt:
         outcome = pool.Outcome(interrupted=True)
     if outcome.interrupted:
         command = shlex.join(["ndi-bench", *sys.argv[1:]])
-        console.print(f"Interrupted. What is finished is stored; go on with:\n  {escape(command)}", soft_wrap=True)
+        onward = "--rerun would begin all of it anew" if rerun else f"go on with:\n  {escape(command)}"
+        console.print(f"Interrupted. What is finished is stored; {onward}", soft_wrap=True)
         raise typer.Exit(130)
     if report:
         reporting.build(folder, console)

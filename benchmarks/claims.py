@@ -51,6 +51,10 @@ class Claims:
             return cell
         return grid.cells(free)[0] if free else None
 
+    def stored_since(self, cell: Cell) -> set[str]:
+        """The runs of a cell that have been stored since the command began."""
+        return {run_id for run_id in cell.run_ids if self._store.stamp(run_id) != self._stamps[run_id]}
+
     def holds(self, cell: Cell) -> bool:
         """Whether a claimed cell is still this process's; to be asked before anything is written for it."""
         return self.leases.confirm(cell.run_ids)

@@ -152,7 +152,14 @@ class _Pool:
     def __init__(self, settings: Settings, display: Display, claims: Claims) -> None:
         self.settings, self.display, self.claims, self.outcome = settings, display, claims, Outcome()
         self.running: list[_Worker] = []
+        self.refused: str | None = None
+        """What a worker says that the user must mend first."""
         self.said: set[str] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is begun."""
+        return self.outcome.interrupted or self.refused is not None
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -183,12 +190,12 @@ class _Pool:
         """Run cells in so many processes at a time."""
         waiting, asked = list(cells), False
         try:
-            while self.running or (waiting and not self.outcome.interrupted):
-                while waiting and len(self.running) < workers and not self.outcome.interrupted:
+            while self.running or (waiting and not self.stopping):
+                while waiting and len(self.running) < workers and not self.stopping:
                     claimed = self.claims.claim(waiting.pop(0))
                     if claimed is not None:
                         self._start(claimed)
-                if self.outcome.interrupted and not asked:
+                if self.stopping and self.running and not asked:
                     asked = True
                     self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
                     for worker in self.running:
@@ -200,6 +207,8 @@ class _Pool:
             for worker in self.running:  # only on the way out of an error or a second interrupt
                 worker.process.kill()
                 worker.process.join()
+        if self.refused is not None:
+            raise UserError(self.refused)
 
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
@@ -229,15 +238,18 @@ class _Pool:
             worker.log.unlink()
         kind, content = worker.result or ("", None)
         if kind == "error":
-            raise UserError(content)
-        if kind == "done":
+            self.refused = self.refused or content
+            self._end(worker.cell, None)
+        elif kind == "done":
             self._end(worker.cell, content, worker.log)
-        elif self.outcome.interrupted or not self.claims.holds(worker.cell):
+        elif self.stopping or not self.claims.holds(worker.cell):
             self._end(worker.cell, None)
         else:
             late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
             status, reason = ("timeout", late) if worker.overdue else ("failed", worker.death())
-            self._end(worker.cell, worker.recording(self.settings).write_failure(status, reason), worker.log)
+            stored = self.claims.stored_since(worker.cell)
+            endings = worker.recording(self.settings).write_failure(status, reason, stored)
+            self._end(worker.cell, endings, worker.log)
 
     def _pulse(self, cell: Cell, pulse: Pulse) -> None:
         self.display.update(cell, pulse.steps, pulse.updates, pulse.mean_return)

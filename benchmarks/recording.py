@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ _CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "
 
 @dataclass(frozen=True)
 class Settings:
-    """How cells are run; nothing here changes their results (but the device, in the last bits)."""
+    """How cells are run; nothing here changes what is learnt, but the device draws other random numbers."""
 
     folder: Path
     """Results folder."""
@@ -43,6 +43,8 @@ class Settings:
     """Mirror finished runs to Weights & Biases."""
     threads: int = 1
     """Threads that step the environments of a cell."""
+    anew: bool = False
+    """Begin at the beginning, and drop the checkpoint of an interrupted run."""
     keep_policies: bool = False
     """Keep the best policy of every run, to make an expert of it."""
 
@@ -175,6 +177,8 @@ class Recording:
             RestoringError: it was made on another kind of device, whose random streams cannot go on here, or by a
                 version whose checkpoints were others.
         """
+        if self.settings.anew:
+            self.checkpoint.delete()
         saved = self.checkpoint.load()
         if saved is None:
             return None
@@ -210,17 +214,22 @@ class Recording:
                 tracking.mirror(record, evaluations, Path(self.settings.folder))
         self.checkpoint.delete()
 
-    def write_failure(self, status: str, error: str) -> dict[str, Ending]:
-        """Store the runs of a cell whose process is gone, with all that it told; completed runs that are stored stay.
+    def write_failure(self, status: str, error: str, stored: Collection[str] = ()) -> dict[str, Ending]:
+        """Store the runs of a cell whose process is gone, with all that it told, over those of former times.
+
+        Args:
+            status: how they ended.
+            error: why.
+            stored: ids of runs that the process had stored itself before it died; they stay.
 
         Returns:
-            How each of the runs ended that were not completed, by run id.
+            How each of the other runs ended, by run id.
 
         Raises:
             UserError: the folder cannot be written to.
         """
         self.end_all(status, error)
-        lost = [n for n, run in enumerate(self.cell.runs) if self.store.status(run.run_id) != "completed"]
+        lost = [n for n, run in enumerate(self.cell.runs) if run.run_id not in stored]
         for lane in lost:
             self.store.write(self._columns(lane), self.evaluations[lane], replace=True)
         return {self.cell.runs[lane].run_id: self.endings[lane] for lane in lost}

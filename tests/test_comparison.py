@@ -174,6 +174,23 @@ def test_a_gate_stops_what_is_missing(bench, runs):
     assert bench("now", "now", "--gate")[0] == 0
 
 
+def test_a_gate_stops_missing_seeds(bench, runs):
+    runs("then", [800, 810, 790])
+    runs("then", [800, 810, 790], "gail")
+    for folder, scores, told in (
+        ("one", [800], "GAIL (off-policy) on hopper with 1 demonstration, seed 1, 2."),
+        ("two", [800, 810], "GAIL (off-policy) on hopper with 1 demonstration, seed 2."),
+    ):
+        runs(folder, [800, 810, 790])
+        runs(folder, scores, "gail")
+        code, out, _ = bench(folder, "then", "--gate")
+        assert (code, "gate: 0 worse, 1 missing, of 3" in out) == (1, True)
+        assert told in out
+    runs("more", [800, 810, 790, 800])
+    runs("more", [800, 810, 790, 800], "gail")
+    assert bench("more", "then", "--gate")[0] == 0
+
+
 def test_a_new_method_against_a_stored_one(bench, runs):
     runs("reference", [800, 810, 790], "ndi-ebm")
     runs("mine", [900, 910, 890], "mine", label="Mine")

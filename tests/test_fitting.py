@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -78,6 +79,37 @@ def test_three_strange_blocks_do(point_problem):
     value, held_out, _ = fitted(point_problem(), numbered(lambda number: number < 3 * ROWS / BLOCKS), config)
     assert value < 0.2
     assert len(held_out) == 4  # the first look is the best, three more are patience
+
+
+def test_a_fit_that_was_never_finite_is_not_taken_for_one(point_problem):
+    replay, config = numbered(lambda number: number < 0), FitConfig(steps=300, refit=True, check_every=50)
+    both = Replay(2, ROWS, 2, 1, torch.device("cpu"))
+    both.rows[:], both.added[:] = replay.rows, replay.added
+
+    def loss_of(level, factor):
+        return lambda batch, streams: (level.value - 1).square().expand(batch.rewards.shape) * factor
+
+    level = Level(lanes=2)
+    list(
+        fit(
+            point_problem(seeds=(0, 1)), level, loss_of(level, torch.tensor([[1.0], [torch.nan]])), both, config, "test"
+        )
+    )
+    assert level.value[0] > 0
+    assert level.value[1].isnan()
+    level = Level()
+    with pytest.raises(FloatingPointError, match="no held-out loss of the test fit was finite"):
+        list(fit(point_problem(), level, loss_of(level, torch.nan), replay, config, "test"))
+
+
+@pytest.mark.parametrize("rows", range(1, 12))
+def test_a_few_transitions_can_be_fitted(point_problem, rows):
+    replay = Replay(1, ROWS, 2, 1, torch.device("cpu"))
+    replay.added += rows
+    level = Level()
+    loss = lambda batch, streams: (level.value - 1).square().expand(batch.rewards.shape)  # noqa: E731
+    list(fit(point_problem(), level, loss, replay, FitConfig(steps=50, check_every=10, learning_rate=0.1), "test"))
+    assert level.value > 0.9
 
 
 def test_a_refit_sees_what_was_held_out(point_problem):

@@ -5,13 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
-from benchmarks import grid, pool
+from benchmarks import grid, pool, runner
+from benchmarks.claims import Claims
 from benchmarks.display import duration
 from benchmarks.kit.errors import UserError
 from benchmarks.profiles import Profile
-from benchmarks.recording import Settings
+from benchmarks.recording import Recording, Settings
 from benchmarks.store import Store
 from benchmarks.verification import verify
 
@@ -132,14 +134,38 @@ def test_a_cell_that_gives_no_sign_of_life_is_ended_by_force(tmp_path, console, 
     assert "ended by force" in Store(tmp_path).runs()["error"][0]
 
 
-def test_completed_runs_survive_a_later_crash(tmp_path, console):
-    from benchmarks.recording import Recording
-
+def test_what_a_process_stored_survives_its_crash(tmp_path, console):
     (cell,) = cells()
-    pool.run_cells([cell], Settings(tmp_path), 0, console)
-    before = returns(tmp_path)
-    assert Recording(cell, Settings(tmp_path)).write_failure("failed", "a crash") == {}
+    with Claims(tmp_path, [cell]) as claims:
+        assert claims.stored_since(cell) == set()
+        runner.run_cell(cell, Settings(tmp_path))
+        stored, before = claims.stored_since(cell), returns(tmp_path)
+    assert stored == set(cell.run_ids)
+    assert Recording(cell, Settings(tmp_path)).write_failure("failed", "a crash", stored) == {}
     assert returns(tmp_path) == before
+
+
+def test_a_result_of_former_times_does_not_stand_for_a_process_that_died(tmp_path, console, monkeypatch):
+    (cell,) = cells(faults=("kill",), at=30)
+    monkeypatch.setenv("WALKERS_ARE_SOUND", "1")
+    assert not pool.run_cells([cell], Settings(tmp_path), 0, console).failed
+    monkeypatch.delenv("WALKERS_ARE_SOUND")
+    outcome = pool.run_cells([cell], Settings(tmp_path, anew=True), 1, console)
+    assert {ending.status for ending in outcome.endings.values()} == {"failed"}
+    assert set(Store(tmp_path).runs()["status"]) == {"failed"}
+
+
+def test_a_refused_checkpoint_lets_the_other_cells_save_themselves(tmp_path, console):
+    refused, other = cells(faults=("", "none"), sleep=0.05, budget=400)
+    assert runner.run_cell(refused, Settings(tmp_path), stop=iter([False] * 3 + [True] * 9).__next__) is None
+    path = tmp_path / "checkpoints" / f"{refused.cell_id}.pt"
+    torch.save(torch.load(path) | {"device": "abacus"}, path)
+    with pytest.raises(UserError, match="it was begun on abacus"):
+        pool.run_cells([refused, other], Settings(tmp_path), 2, console)
+    assert path.exists()
+    assert (tmp_path / "checkpoints" / f"{other.cell_id}.pt").exists()
+    assert "Stopping: cells save themselves" in console.file.getvalue()
+    assert not list((tmp_path / "locks").glob("*"))
 
 
 def test_a_folder_that_cannot_be_written_to_is_the_users_mistake(tmp_path, console):

@@ -135,6 +135,15 @@ def test_an_interrupted_cell_goes_on_bit_for_bit(tmp_path, calls):
     assert not (settings.folder / "checkpoints").exists()
 
 
+def test_begun_anew_a_cell_forgets_its_checkpoint(tmp_path):
+    cell, settings = a_cell(), Settings(tmp_path)
+    assert runner.run_cell(cell, settings, stop=after(20)) is None
+    pulses = []
+    runner.run_cell(cell, replace(settings, anew=True), pulses.append)
+    assert pulses[0].steps < 20
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_checkpoints_are_written_on_a_clock(tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(Recording, "save", lambda recording, *parts: saved.append(recording.steps))

@@ -65,6 +65,8 @@ Loss = Callable[[Batch, Streams], Tensor]
 def held_out_rows(sizes: Tensor, fraction: float, streams: Streams) -> Tensor:
     """Which transitions are held out: (L, max size) bool, `BLOCKS` contiguous blocks per lane at random offsets.
 
+    At least one per block, but none of a lane that would have none left to train on.
+
     Args:
         sizes: (L,) transitions per lane.
         fraction: share to hold out.
@@ -78,7 +80,8 @@ def held_out_rows(sizes: Tensor, fraction: float, streams: Streams) -> Tensor:
     for block in range(BLOCKS):
         start = (segment * block + offsets[:, block] * (segment - length)).floor()[:, None]
         held_out |= (row >= start) & (row < start + length.ceil()[:, None])
-    return held_out & (row < sizes[:, None])
+    held_out &= row < sizes[:, None]
+    return held_out & (held_out.sum(1) < sizes)[:, None]
 
 
 def fit(
@@ -102,12 +105,16 @@ def fit(
     Yields:
         After every `check_every` steps: "loss" (mean of the training batch) and "held_out_loss" (median over blocks of
         their means; without held-out blocks, of fifths of the demonstrations), each (L,).
+
+    Raises:
+        FloatingPointError: no lane ever had a finite held-out loss. A single such lane ends with weights that are NaN.
     """
     streams = problem.streams(f"{purpose} fit")
     held_out = held_out_rows(demonstrations.sizes, config.held_out, problem.streams(f"{purpose} split"))
     present = torch.arange(held_out.shape[1], device=problem.device)[None] < demonstrations.sizes[:, None]
     train_rows, train_sizes = _compact(present & ~held_out)
-    valid_rows, valid_sizes = _compact(held_out if config.held_out else present)
+    judged = torch.where(held_out.any(1, keepdim=True), held_out, present)
+    valid_rows, valid_sizes = _compact(judged)
     rows = BLOCKS * BLOCK_ROWS
     spread = torch.arange(rows, device=problem.device)[None] * valid_sizes[:, None] // rows
     valid = demonstrations.take(valid_rows.gather(1, spread))
@@ -140,6 +147,11 @@ def fit(
             yield {"loss": value, "held_out_loss": held_out_loss}
             if config.held_out and bool((step - best_step >= patience).all()):
                 break
+    if config.held_out and bool((lost := best_step == 0).any()):
+        if lost.all():
+            raise FloatingPointError(f"no held-out loss of the {purpose} fit was finite")
+        for kept in best:  # the first, random weights would be taken for a fit
+            kept[lost.repeat_interleave(len(kept) // problem.lanes)] = torch.nan
     if config.refit and config.held_out:
         _assign(parameters, start)
         streams = problem.streams(f"{purpose} refit")

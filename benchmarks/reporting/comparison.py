@@ -168,19 +168,27 @@ def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
 
 
 def missing(ours: Results, theirs: Results, pairs: Sequence[tuple[Entry, Entry]]) -> list[str]:
-    """Tasks and numbers of demonstrations with runs of the second of a pair and none of the first, in words."""
+    """Runs of the second of a pair that the first does not have, in words: of a cell that lacks some, which seeds."""
     found = []
     for first, second in pairs:
         there = theirs.runs[theirs.runs["entry"] == second.name]
         here = ours.runs[ours.runs["entry"] == first.name]
-        lacking = {*zip(there["task"], there["demos"], strict=True)} - {*zip(here["task"], here["demos"], strict=True)}
-        if 0 not in {*there["demos"], *here["demos"]}:
-            found += [
-                f"{first.label} on {task} with {counted(number, 'demonstration')}" for task, number in sorted(lacking)
-            ]
-        else:  # one side uses no demonstrations: only the tasks can be the same
-            tasks = {task for task, _ in lacking} - {*here["task"]}
-            found += [f"{first.label} on {task}" for task in sorted(tasks)]
+        # if one side uses no demonstrations, only task and seed can be the same
+        alike = 0 not in {*there["demos"], *here["demos"]}
+        wanted, made = _seeds(there, alike), _seeds(here, alike)
+        for (task, demos), seeds in sorted(wanted.items()):
+            lacking = seeds - made.get((task, demos), set())
+            if lacking:
+                words = f"{first.label} on {task}" + (f" with {counted(demos, 'demonstration')}" if alike else "")
+                found.append(words if lacking == seeds else f"{words}, seed {', '.join(map(str, sorted(lacking)))}")
+    return found
+
+
+def _seeds(runs: pd.DataFrame, by_demos: bool) -> dict[tuple[str, int], set[int]]:
+    """Seeds that were run, by task and number of demonstrations (0 for all, unless `by_demos`)."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for task, demos, seed in zip(runs["task"], runs["demos"], runs["seed"], strict=True):
+        found.setdefault((task, demos if by_demos else 0), set()).add(seed)
     return found
 
 
