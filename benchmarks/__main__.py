@@ -255,7 +255,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="One method, to see 
             continue
         uses = ["demonstrations"] * method.demonstrations + ["environment"] * method.online
         uses += ["true reward or expert"] * method.privileged
-        shown.add_row(known, method.label, ", ".join(uses) or "nothing", escape(method.summary))
+        shown.add_row(known, escape(method.label), ", ".join(uses) or "nothing", escape(method.summary))
     console.print(shown)
 
 
@@ -343,7 +343,9 @@ def _show_method(name: str) -> None:
     from .registry import find_method
 
     method = find_method(name)
-    console.print(f"[bold]{method.label}[/bold]: {escape(method.summary)}\n{escape(method.source)}", highlight=False)
+    console.print(
+        f"[bold]{escape(method.label)}[/bold]: {escape(method.summary)}\n{escape(method.source)}", highlight=False
+    )
     shown = table("Setting", "Type", "Value", "Meaning")
     for setting in describe(method.config):
         swept = " Lanes of one process may differ in it." if setting.name in method.swept else ""

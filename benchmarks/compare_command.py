@@ -32,7 +32,7 @@ def compare(
     """Compare final returns: is a new method better than another, are new runs worse than stored ones?
 
     Both sides must have followed the same protocol: environment, demonstrations, environment steps, evaluation
-    episodes. Only seeds that both ran are compared.
+    episodes. Only seeds that both completed are compared.
 
     A new method: ndi-bench compare results/mine results/desk --method mine --against ndi-made
 

@@ -55,11 +55,10 @@ def configure(config: Config, overrides: Mapping[str, Any], owner: str = "config
 
     Raises:
         UserError: a field is unknown, or a value has the wrong type or lies outside the bounds that its type names
-            (see `kit.bounds`).
+            (see `kit.bounds`), or is refused by the config itself (a ValueError of its `__post_init__`).
     """
-    for name, value in overrides.items():
-        config = _replaced(config, name.split("."), value, owner, name)
-    return config
+    changed: Config = _replaced(config, {tuple(name.split(".")): value for name, value in overrides.items()}, owner)
+    return changed
 
 
 def assign(config: Config, name: str, value: Any) -> Config:
@@ -96,24 +95,40 @@ def config_hash(config: Any) -> str:
     return hashlib.sha256(as_json(config).encode()).hexdigest()[:12]
 
 
-def _replaced(config: Any, path: list[str], value: Any, owner: str, name: str) -> Any:
-    """The config with the field at `path` replaced; `name` is the whole dotted name, for messages."""
-    field, rest = path[0], path[1:]
+def _replaced(config: Any, changes: Mapping[tuple[str, ...], Any], owner: str, before: tuple[str, ...] = ()) -> Any:
+    """The config with the fields at some paths replaced, at once; `before` is the path to it, for messages."""
+    new: dict[str, Any] = {}
+    for (field, *rest), value in changes.items():
+        name, whole = ".".join([*before, field]), ".".join([*before, field, *rest])
+        _require(config, field, before, owner, whole)
+        current = getattr(config, field)
+        if dataclasses.is_dataclass(current) and not rest:
+            inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(current))
+            raise UserError(f"{owner}: {name} is a group of settings; change one of {inner}")
+        if rest and not dataclasses.is_dataclass(current):
+            raise UserError(f"{owner} has no setting {whole}: {name} has no parts")
+        if not rest:
+            new[field] = _checked(type(config), field, value, owner, name)
+        elif field not in new:
+            part = {path[1:]: inner for path, inner in changes.items() if path[0] == field and len(path) > 1}
+            new[field] = _replaced(current, part, owner, (*before, field))
+    try:
+        return dataclasses.replace(config, **new)
+    except ValueError as error:  # of a check that the config makes itself
+        told = ", ".join(f"{'.'.join([*before, field])} = {value!r}" for field, value in new.items())
+        raise UserError(f"{owner}: {told} is refused: {error}") from error
+
+
+def _require(config: Any, field: str, before: tuple[str, ...], owner: str, whole: str) -> None:
+    """Refuse a field that a config does not have."""
     fields = [f.name for f in dataclasses.fields(config)]
-    before = name.split(".")[: -len(path)]
-    if field not in fields:
-        known = [".".join([*before, f]) for f in fields]
-        near = near_miss(".".join([*before, field]), known) if known else "there are no settings"
-        deeper = [".".join([*before, inner]) for inner in settings(config) if inner.endswith(f".{name}")]
-        raise UserError(f"{owner} has no setting {name}: {f'did you mean {deeper[0]}?' if deeper else near}")
-    current = getattr(config, field)
-    if dataclasses.is_dataclass(current) and not rest:
-        inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(current))
-        raise UserError(f"{owner}: {name} is a group of settings; change one of {inner}")
-    if rest and not dataclasses.is_dataclass(current):
-        raise UserError(f"{owner} has no setting {name}: {'.'.join([*before, field])} has no parts")
-    new = _replaced(current, rest, value, owner, name) if rest else _checked(type(config), field, value, owner, name)
-    return dataclasses.replace(config, **{field: new})
+    if field in fields:
+        return
+    known = [".".join([*before, f]) for f in fields]
+    near = near_miss(".".join([*before, field]), known) if known else "there are no settings"
+    end = whole.split(".")[len(before) :]
+    deeper = [".".join([*before, name]) for name in settings(config) if name.split(".")[-len(end) :] == end]
+    raise UserError(f"{owner} has no setting {whole}: {f'did you mean {deeper[0]}?' if deeper else near}")
 
 
 def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) -> Any:

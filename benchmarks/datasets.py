@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from . import manifest
 from .environment import ActionScale, make, require_spaces, simulation_versions
-from .episodes import Episode, choose, content_hash, demonstrations
+from .episodes import Episode, check_bounds, choose, content_hash, demonstrations
 from .experts import FOLDER, has_expert, load_expert, model_card
 from .experts.rollout import expert_player, rollout
 from .kit.demonstrations import Demonstrations
@@ -233,9 +233,11 @@ def _read(dataset: minari.MinariDataset, numbers: Iterable[int]) -> list[Episode
         ]
     except Exception as error:
         raise _damaged(name, error) from error
+    scale = ActionScale.of(dataset.action_space)
     for episode in episodes:
         try:
             episode.check()
+            check_bounds(episode, scale)
         except UserError as error:
             raise UserError(f"dataset {name}: {error}") from error
     return episodes

@@ -16,6 +16,8 @@ from .kit.contract import Method, Reward
 from .kit.errors import UserError
 from .registry import near_miss
 
+LONGEST_LABEL = 40
+"""Letters of a label, for which there is room in tables and legends."""
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -33,6 +35,8 @@ def check(owner: str, item: Method | Reward) -> None:
         except ValidationError:
             value = getattr(item, field.name)
             raise UserError(f"{owner}: its {field.name} must be {type_name(hint)}, it is {value!r}") from None
+    if not item.label.strip() or "\n" in item.label or len(item.label) > LONGEST_LABEL:
+        raise UserError(f"{owner}: its label must be one line of at most {LONGEST_LABEL} letters, it is {item.label!r}")
     _check_config(owner, item.config)
     if isinstance(item, Method):
         _check_method(owner, item)

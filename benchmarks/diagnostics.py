@@ -8,6 +8,7 @@ and a random one visit. No reward sees the true return; it is stored beside the 
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from .evaluation import Evaluator
 from .experts import has_expert, load_expert
 from .kit.contract import Policy, Problem, Reward, Score
 from .kit.demonstrations import Demonstrations
+from .kit.errors import UserError
 from .kit.streams import Streams
 from .tasks import Task
 
@@ -140,10 +142,7 @@ def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.D
         visited += _cloning(plan, dataclasses.replace(problem, demonstrations=tuple(lent)))
         rows: list[dict[str, Any]] = []
         for reward in plan.rewards:
-            say(f"fitting {reward.label}")
-            score = reward.fit(problem, reward.config)
-            say(f"scoring with {reward.label}")
-            values = [_values(score, one, plan.seeds) for one in visited]
+            values = _fitted_and_scored(reward, problem, visited, say)
             scale = _Scale.of(*values[0])
             for one, scores in zip(visited, values, strict=True):
                 rows += _scored(reward.name, scale, *scores, one, plan.seeds)
@@ -262,6 +261,26 @@ def _references(plan: Plan, problem: Problem) -> Iterator[Visited]:
         yield Visited(behaviour, level, columns[0][one], columns[1][one], columns[2][one], columns[3][one])
 
 
+def _fitted_and_scored(
+    reward: Reward, problem: Problem, visited: Sequence[Visited], say: Callable[[str], None]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Of every behaviour scores (L, E, T) and lengths (L, E).
+
+    Raises:
+        UserError: the reward raises, or its scores have the wrong shape or are not finite; its traceback is printed.
+    """
+    try:
+        say(f"fitting {reward.label}")
+        score = reward.fit(problem, reward.config)
+        say(f"scoring with {reward.label}")
+        return [_values(score, one, problem.seeds) for one in visited]
+    except UserError:
+        raise
+    except Exception as error:  # it is somebody else's code
+        traceback.print_exc()
+        raise UserError(f"reward {reward.name} failed: {type(error).__name__}: {error}") from error
+
+
 @torch.no_grad()
 def _values(score: Score, visited: Visited, seeds: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Scores (L, E, T) of one behaviour, and lengths (L, E)."""
@@ -269,9 +288,16 @@ def _values(score: Score, visited: Visited, seeds: tuple[int, ...]) -> tuple[np.
     observations, actions = (
         column.expand(lanes, -1, -1, -1).flatten(1, 2) for column in (visited.observations, visited.actions)
     )
-    parts = [score(*pair) for pair in zip(observations.split(ROWS, 1), actions.split(ROWS, 1), strict=True)]
+    parts = []
+    for pair in zip(observations.split(ROWS, 1), actions.split(ROWS, 1), strict=True):
+        parts.append(score(*pair))
+        if parts[-1].shape != pair[0].shape[:2]:
+            raise ValueError(f"its scores have shape {tuple(parts[-1].shape)}, not {tuple(pair[0].shape[:2])}")
     values = torch.cat(parts, dim=1).double().view(lanes, episodes, steps).numpy()
-    return values, np.broadcast_to(visited.lengths, (lanes, episodes))
+    lengths = np.broadcast_to(visited.lengths, (lanes, episodes))
+    if not np.isfinite(values[np.arange(steps) < lengths[..., None]]).all():
+        raise FloatingPointError(f"a score is not finite (behaviour: {visited.behaviour})")
+    return values, lengths
 
 
 class _Scale(NamedTuple):

@@ -36,16 +36,24 @@ class ActionScale:
     """(A,) float32, middle of the bounds."""
     half: np.ndarray
     """(A,) float32, half of the width of the bounds."""
+    low: np.ndarray
+    """(A,) float32, the lowest that lies within the bounds."""
+    high: np.ndarray
+    """(A,) float32, the highest."""
 
     @classmethod
     def of(cls, space: gym.spaces.Box) -> ActionScale:
         """The scale of a bounded Box space."""
         low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-        return cls((high + low) / 2, (high - low) / 2)
+        inside = (
+            np.where(low < space.low, np.nextafter(low, np.float32(np.inf)), low),
+            np.where(high > space.high, np.nextafter(high, np.float32(-np.inf)), high),
+        )
+        return cls((high + low) / 2, (high - low) / 2, *inside)
 
     def to_environment(self, actions: np.ndarray) -> np.ndarray:
-        """Environment actions (..., A) float32 of unit actions (..., A)."""
-        return (self.center + self.half * actions).astype(np.float32)
+        """Environment actions (..., A) float32 of unit actions (..., A), within the bounds for those in [-1, 1]."""
+        return np.clip((self.center + self.half * actions).astype(np.float32), self.low, self.high)
 
     def to_unit(self, actions: np.ndarray) -> np.ndarray:
         """Unit actions (..., A) float32 of environment actions (..., A)."""
@@ -104,6 +112,11 @@ def make(task: Task, render_mode: str | None = None) -> gym.Env[np.ndarray, np.n
             raise UserError(f"task {task.name}: the {role} space of {task.env_id} must be a flat Box, it is {space}")
     if not environment.action_space.is_bounded():  # type: ignore[attr-defined]
         raise UserError(f"task {task.name}: the actions of {task.env_id} must be bounded, to be mapped to [-1, 1]")
+    _, actions = spaces(environment)
+    if not np.issubdtype(actions.dtype, np.floating) or (actions.low >= actions.high).any():
+        raise UserError(
+            f"task {task.name}: the actions of {task.env_id} must be real numbers in a range, not {actions}"
+        )
     if environment.spec is None or environment.spec.max_episode_steps is None:
         raise UserError(f"task {task.name}: {task.env_id} has no time limit; register it with max_episode_steps")
     return environment
@@ -182,6 +195,21 @@ def _libm() -> str:
     return hashlib.sha256(np.array(values).tobytes()).hexdigest()[:8]
 
 
+def checked(observation: Any, space: gym.spaces.Box, source: str) -> np.ndarray:
+    """An observation (d,) float32 as its space says.
+
+    Raises:
+        ValueError: it has another shape.
+        FloatingPointError: it is not finite.
+    """
+    array = np.asarray(observation, dtype=np.float32)
+    if array.shape != space.shape:  # some others would fit by broadcasting
+        raise ValueError(f"{source} gave an observation of shape {array.shape}, its space has {space.shape}")
+    if not np.isfinite(array).all():
+        raise FloatingPointError(f"{source} gave an observation that is not finite")
+    return array
+
+
 def check_finite(actions: np.ndarray, seeds: Sequence[int] | None = None) -> None:
     """Refuse actions (L, ...) that a diverged policy gave.
 
@@ -254,8 +282,8 @@ class LearnerEnvironments:
         self.task, self.seeds, self.budget, self.privileged = task, tuple(seeds), budget, privileged
         self._threads = Threads(threads)
         self.environments = [make(task) for _ in self.seeds]
-        observation_space, action_space = spaces(self.environments[0])
-        self.observation_size, self.action_size = observation_space.shape[0], action_space.shape[0]
+        self._space, action_space = spaces(self.environments[0])
+        self.observation_size, self.action_size = self._space.shape[0], action_space.shape[0]
         self.scale = ActionScale.of(action_space)
         self.steps = 0
         self._episodes = [-1] * len(self.seeds)
@@ -266,7 +294,7 @@ class LearnerEnvironments:
         """Reset a lane for its given episode; its first observation (d,) float32."""
         self._episodes[lane], self._actions[lane] = episode, []
         observation, _ = self.environments[lane].reset(seed=episode_seed(self.seeds[lane], episode))
-        return observation.astype(np.float32)
+        return checked(observation, self._space, self.task.env_id)
 
     def step(self, actions: np.ndarray) -> Transition:
         """Step every lane once.
@@ -276,8 +304,8 @@ class LearnerEnvironments:
 
         Raises:
             RuntimeError: the budget is spent.
-            FloatingPointError: an action is not finite.
-            ValueError: the actions have another shape.
+            FloatingPointError: an action, or what an environment gave, is not finite.
+            ValueError: the actions, or what an environment gave, have another shape.
         """
         if self.steps >= self.budget:
             raise RuntimeError(f"the budget of {self.budget} environment steps is spent")
@@ -294,7 +322,7 @@ class LearnerEnvironments:
 
         def step_lane(lane: int) -> None:
             outcome, reward, terminated[lane], truncated[lane], _ = self.environments[lane].step(executed[lane])
-            outcomes[lane] = following[lane] = outcome
+            outcomes[lane] = following[lane] = checked(outcome, self._space, self.task.env_id)
             self._actions[lane].append(unit[lane])
             if self.privileged:
                 rewards[lane] = reward
@@ -341,7 +369,7 @@ class LearnerEnvironments:
         for unit in actions:
             outcome, _, terminated, truncated, _ = self.environments[lane].step(self.scale.to_environment(unit))
             self._actions[lane].append(unit)
-            observation = outcome.astype(np.float32)
+            observation = checked(outcome, self._space, self.task.env_id)
             if terminated or truncated:  # only when it does not repeat itself: the caller sees another observation
                 return np.full_like(observation, np.nan)
         return observation

@@ -83,6 +83,20 @@ def choose(numbers: Sequence[int] | np.ndarray, count: int, seed: int) -> tuple[
     return tuple(int(number) for number in [first, *rest][:count])
 
 
+def check_bounds(episode: Episode, scale: ActionScale) -> None:
+    """Refuse an episode whose actions lie outside the bounds by more than rounding.
+
+    Raises:
+        UserError: names the episode and the action that is furthest out.
+    """
+    furthest = float(np.abs(scale.to_unit(episode.actions)).max())
+    if not furthest <= 1 + ROUNDING:
+        raise UserError(
+            f"episode {episode.number}: actions reach {furthest:.3g} times the bounds of the action space; "
+            "clip them, as the environment did when they were executed"
+        )
+
+
 def demonstrations(episodes: Sequence[Episode], scale: ActionScale, subsample: int, seed: int) -> Demonstrations:
     """Demonstrations made of every k-th transition of the episodes, with their true next observations.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .divergence import divergence
-from .environment import ActionScale, Threads, check_finite, make, spaces
+from .environment import ActionScale, Threads, check_finite, checked, make, spaces
 from .kit.contract import Policy, TanhGaussian
 from .tasks import Task
 
@@ -67,16 +67,17 @@ class Evaluator:
             device: where the policy computes.
 
         Raises:
-            FloatingPointError: an action of an unfinished episode is not finite.
-            ValueError: the actions have another shape than (L, E, A).
+            FloatingPointError: an action of an unfinished episode, or what an environment gave, is not finite.
+            ValueError: the actions, or what an environment gave, have another shape.
         """
         shape = (lanes, len(self.seeds))
         while len(self._environments) < lanes * len(self.seeds):
             self._environments.append(make(self.task))
-        size = spaces(self._environments[0])[0].shape[0]
-        observations = np.empty((*shape, size), dtype=np.float32)
+        space, _ = spaces(self._environments[0])
+        observations = np.empty((*shape, *space.shape), dtype=np.float32)
         for lane, episode in np.ndindex(shape):
-            observations[lane, episode], _ = self._environment(lane, episode).reset(seed=self.seeds[episode])
+            first, _ = self._environment(lane, episode).reset(seed=self.seeds[episode])
+            observations[lane, episode] = checked(first, space, self.task.env_id)
         returns, lengths, running = np.zeros(shape), np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool)
         device = torch.device(device)
         forked = [device] if device.type == "cuda" else []
@@ -84,7 +85,7 @@ class Evaluator:
         def step(place: np.ndarray) -> None:
             at: tuple[int, int] = (place[0], place[1])
             observation, reward, terminated, truncated, _ = self._environment(*at).step(executed[at])
-            observations[at] = observation
+            observations[at] = checked(observation, space, self.task.env_id)
             returns[at] += float(reward)
             lengths[at] += 1
             running[at] = not (terminated or truncated)

@@ -105,6 +105,15 @@ def test_a_failed_run_is_worse_than_one_that_completed(runs, a_run):
     assert match.verdict == "worse: 1 failed"
 
 
+def test_a_seed_that_failed_on_one_side_counts_on_neither(runs, a_run):
+    ours, theirs = runs("ours", [500, 510, 900, 910]), runs("theirs", [500, 510])
+    for seed in (2, 3):
+        theirs.write(a_run("bc", seed=seed, status="failed")[0], [])
+    (match,) = met(ours, theirs)
+    assert match.difference.mean == 0
+    assert match.scores.tolist() == match.others.tolist() == [500, 510]
+
+
 def test_only_seeds_of_both_sides_count(runs):
     (match,) = met(runs("ours", [500, 510]), runs("theirs", [800, 810, 100_000]))
     assert (len(match.scores), len(match.others)) == (2, 2)

@@ -135,6 +135,34 @@ def test_describe_reads_the_docstrings_below_the_fields():
     assert settings(CONFIG)["widths"] == (4, 5)
 
 
+@dataclass(frozen=True)
+class Span:
+    """A config that checks itself."""
+
+    low: float = 0.0
+    """Its lower end."""
+    high: float = 1.0
+    """Its upper end."""
+
+    def __post_init__(self):
+        if self.low >= self.high:
+            raise ValueError("low must be below high")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Holds one."""
+
+    span: Span = field(default_factory=Span)
+
+
+def test_changes_are_made_together_and_a_configs_own_check_is_told():
+    assert configure(Span(), {"low": 5.0, "high": 9.0}) == Span(5.0, 9.0)
+    assert configure(Holder(), {"span.low": 5, "span.high": 9}) == Holder(Span(5.0, 9.0))
+    with pytest.raises(UserError, match=r"^m: span.low = 5.0 is refused: low must be below high$"):
+        configure(Holder(), {"span.low": 5.0}, "m")
+
+
 def test_assign_does_not_check():
     assert assign(CONFIG, "inner.rate", (1.0, 2.0)).inner.rate == (1.0, 2.0)
 

@@ -10,6 +10,7 @@ from benchmarks import datasets, diagnostics
 from benchmarks.diagnostics import Plan, diagnose
 from benchmarks.kit.contract import Reward
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import UserError
 from benchmarks.tasks import TASKS
 
 STEPS, THERE = 40, 3
@@ -84,6 +85,22 @@ def test_one_demonstration_is_held_out_in_part_and_others_are_unseen(diagnosed, 
             assert (other["length"], other["return"]) == (STEPS, 10 * (episode + 1) + seed)
             own = demonstrations_of(seed, 3).actions[STEPS * (episode + 1) : STEPS * (episode + 2)]
             assert other["mean"] - seed == pytest.approx(own.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (lambda observations, actions: actions, r"ValueError: its scores have shape \(2, 7, 1\), not \(2, 7\)"),
+        (lambda observations, actions: actions[..., 0] * torch.nan, "FloatingPointError: a score is not finite"),
+        (None, "TypeError: 'NoneType' object is not callable"),
+    ],
+)
+def test_a_reward_that_breaks_its_word_is_named(diagnosed, nobody_plays, score, message, capsys):
+    reward = Reward("odd", "Odd", "", "", lambda problem, config: score, NoSettings())
+    plan = Plan(TASKS["inverted-pendulum"], "embedded", 1, (0, 2), (reward,), episodes=2)
+    with pytest.raises(UserError, match=f"reward odd failed: {message}"):
+        diagnose(plan)
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_several_demonstrations_are_fitted_whole(diagnosed, nobody_plays):

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 from io import BytesIO
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -17,6 +17,7 @@ from benchmarks.environment import (
     require_spaces,
     simulation_versions,
 )
+from benchmarks.evaluation import Evaluator
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import TASKS, Task
 
@@ -46,6 +47,29 @@ class Boundless(Forgetful):
     action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
 
 
+class Counting(Forgetful):
+    action_space = gym.spaces.Box(0, 5, (1,), dtype=np.int64)
+
+
+class Pinned(Forgetful):
+    action_space = gym.spaces.Box(np.float32([0, 1]), np.float32([1, 1]))
+
+
+class Faulty(Forgetful):
+    """Its first observations are sound; from the second step on they are what a test wants."""
+
+    outcome: object = None
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = 0
+        return [0.0, 0.5], {}
+
+    def step(self, action):
+        self.steps += 1
+        return self.outcome if self.steps > 1 else [0.5, 0.0], 1.0, False, False, {}
+
+
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.envs.registration.registry))
@@ -53,6 +77,9 @@ def registered(monkeypatch):
     gym.register("Words-v0", Words, max_episode_steps=5)
     gym.register("Boundless-v0", Boundless, max_episode_steps=5)
     gym.register("Endless-v0", Forgetful)
+    gym.register("Counting-v0", Counting, max_episode_steps=5)
+    gym.register("Pinned-v0", Pinned, max_episode_steps=5)
+    gym.register("Faulty-v0", Faulty, max_episode_steps=5)
 
 
 def actions_for(environments, steps, seed=0):
@@ -231,12 +258,52 @@ def test_training_seeds_are_never_those_of_evaluation_or_demonstrations():
         ("Words-v0", "observation space of Words-v0 must be a flat Box"),
         ("Boundless-v0", "actions of Boundless-v0 must be bounded"),
         ("Endless-v0", "no time limit"),
+        ("Counting-v0", "the actions of Counting-v0 must be real numbers in a range"),
+        ("Pinned-v0", "the actions of Pinned-v0 must be real numbers in a range"),
     ],
 )
 def test_an_environment_that_cannot_be_used_is_refused_in_one_line(env_id, message):
     with pytest.raises(UserError, match=message) as caught:
         make(Task("mine", env_id))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "message"),
+    [
+        (np.zeros(1), ValueError, r"Faulty-v0 gave an observation of shape \(1,\), its space has \(2,\)"),
+        ([0.0, np.nan], FloatingPointError, "Faulty-v0 gave an observation that is not finite"),
+    ],
+)
+def test_an_environment_that_breaks_its_word_is_named(monkeypatch, outcome, kind, message):
+    monkeypatch.setattr(Faulty, "outcome", outcome)
+    task = Task("mine", "Faulty-v0")
+    environments = LearnerEnvironments(task, (0,), 10)
+    environments.step(np.zeros((1, 1)))
+    with pytest.raises(kind, match=message):
+        environments.step(np.zeros((1, 1)))
+    with pytest.raises(kind, match=message):
+        Evaluator(task, 1).evaluate(Still(), 1, "cpu")
+
+
+class Still:
+    def act(self, observations):
+        return torch.zeros(*observations.shape[:2], 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_executed_actions_never_leave_the_bounds(dtype):
+    bounds = np.round(np.arange(-3, 3.05, 0.1), 1)
+    for low, high in combinations(bounds.tolist(), 2):
+        space = gym.spaces.Box(low, high, (1,), dtype)
+        scale = ActionScale.of(space)
+        for unit in (-1, 1, np.nextafter(np.float32(1), np.float32(0))):
+            executed = scale.to_environment(np.array([unit], np.float32))
+            assert (executed >= space.low).all(), (low, high, unit)
+            assert (executed <= space.high).all(), (low, high, unit)
+        np.testing.assert_allclose(
+            scale.to_environment(np.float32([[-1], [1]]))[:, 0], [low, high], rtol=1e-6, atol=1e-6
+        )
 
 
 def test_spaces_are_compared_with_the_tasks():

@@ -50,6 +50,13 @@ def test_methods_that_take_no_environment_steps_make_no_figure_by_themselves(fil
     assert plots.learning_curves(arranged(fill({("bc", "hopper"): 300}, demos=4)), 4) is None
 
 
+def test_a_label_is_drawn_as_it_stands(fill):
+    label = r"W $\foo$ & 50% a|b_c"
+    results = arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, label=label))
+    for figure in (plots.learning_curves(results, 1), plots.aggregates(results, 1)):
+        figure.canvas.draw()  # a formula that cannot be read raises here
+
+
 def test_failed_runs_are_not_drawn(fill, a_run):
     store = fill({("bc", "hopper"): 300, ("gail", "hopper"): 700})
     store.write(*a_run("gail", seed=1, finals=(1e9,), status="diverged"), replace=True)

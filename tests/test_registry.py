@@ -129,6 +129,8 @@ def absent(config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"label": "a\nb"}, "its label must be one line of at most 40 letters, it is 'a\\nb'"),
+        ({"label": " "}, "its label must be one line"),
         ({"label": 7}, "its label must be str, it is 7"),
         ({"lanes": "yes"}, "its lanes must be bool, it is 'yes'"),
         ({"swept": ("rat",)}, "its swept names rat: did you mean rate?"),

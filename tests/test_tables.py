@@ -73,6 +73,21 @@ def test_failed_seeds_are_told_and_left_out(fill, a_run):
     assert cells(table, "GAIL (off-policy)")["Ant"] == Cell("–"), "never run is not a failure"
 
 
+def test_demonstrations_that_were_not_the_same_are_told_and_not_averaged(fill):
+    store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900})
+    assert "the same for every method." in "".join(tables.returns_table(arranged(store), 1).notes)
+    fill({("ndi-ebm", "hopper"): 900}, subsample=10)
+    assert "not the same for every method." in "".join(tables.returns_table(arranged(store), 1).notes)
+
+
+def test_runs_on_other_contents_of_a_dataset_are_rows_of_their_own(fill, a_run):
+    store = fill({("bc", "hopper"): 800}, seeds=2)
+    for seed in (2, 3):
+        store.write(*a_run("bc", seed=seed, dataset_hash="other"))
+    labels = [row.label for section in tables.returns_table(arranged(store), 1).sections for row in section]
+    assert {"BC (dataset_hash=abc)", "BC (dataset_hash=other)"} <= set(labels)
+
+
 def test_runs_that_ended_before_their_budget_count_and_are_told(fill, a_run):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
     run, rows = a_run("gail", seed=4)

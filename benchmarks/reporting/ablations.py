@@ -116,7 +116,7 @@ def ablation_figure(results: Results, ablation: Ablation) -> Figure:
                 left.set_ylim(bottom=min(left.get_ylim()[0], worst))
             right.set_ylim(bottom=0)
         figure.supxlabel(
-            f"{ablation.label}; dots: seeds, bars: mean and 95% bootstrap interval, dashed: expert",
+            f"{style.literal(ablation.label)}; dots: seeds, bars: mean and 95% bootstrap interval, dashed: expert",
             fontsize=7.5,
             color="#555555",
         )

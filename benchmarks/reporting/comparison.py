@@ -37,7 +37,7 @@ class Difference(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Two entries on one task with one number of demonstrations, on the seeds that both ran."""
+    """Two entries on one task with one number of demonstrations, on the seeds that both completed."""
 
     ours: Entry
     theirs: Entry
@@ -111,16 +111,16 @@ def compare(
     if not drawn:
         names = ", ".join(dict.fromkeys(entry.name for pair in pairs for entry in pair))
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names})")
-    differences = [difference(_counted(cell, "score"), _counted(other, "score")) for *_, cell, other in drawn]
+    differences = [difference(*_of_both(cell, other, "score")) for *_, cell, other in drawn]
     adjusted = holm([found.p for found in differences])
     matches = []
     for (first, second, task, demos, cell, other), found, p in zip(drawn, differences, adjusted, strict=True):
         lost = int((~cell["counted"] & other["counted"].to_numpy()).sum())
         best, worst = (theirs.reference(task, name) for name in ("expert", "random"))
         least = 0.0 if best is None or worst is None else margin * abs(best - worst)
-        scores, others = _counted(cell, "score"), _counted(other, "score")
-        normalized = _counted(cell, "normalized"), _counted(other, "normalized")
-        verdict = _verdict(found, p < level, least, lost, min(len(scores), len(others)))
+        scores, others = _of_both(cell, other, "score")
+        normalized = _of_both(cell, other, "normalized")
+        verdict = _verdict(found, p < level, least, lost, len(scores))
         title = ours.title(task)
         matches.append(Match(first, second, title, demos, scores, others, normalized, lost, found, verdict))
     return matches
@@ -192,8 +192,11 @@ def _seeds(runs: pd.DataFrame, by_demos: bool) -> dict[tuple[str, int], set[int]
     return found
 
 
-def _counted(cell: pd.DataFrame, column: str) -> np.ndarray:
-    return cell.loc[cell["counted"], column].to_numpy(np.float64)
+def _of_both(cell: pd.DataFrame, other: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values of the seeds that count on both sides, of runs in the same order of seeds."""
+    both = cell["counted"].to_numpy() & other["counted"].to_numpy()
+    here, there = (side.loc[both, column].to_numpy(np.float64) for side in (cell, other))
+    return here, there
 
 
 def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]:
@@ -240,7 +243,7 @@ def comparison_table(matches: Sequence[Match], level: float, margin: float, rema
         sections.append([*rows, *([_overall(own)] if len(own) > 1 else [])])
     header = ["Ours / theirs", "Seeds", "Ours", "Theirs", "Difference [95%]", "P(better)", "Verdict"]
     explained = [
-        "Mean ± standard deviation over the seeds that both ran, of each seed's final return. Difference: with the 95% "
+        "Mean ± standard deviation of the final returns of the seeds that both completed. Difference: with the 95% "
         "interval of Welch's t-test. P(better): chance that a run of ours returns more than one of theirs. All tasks: "
         "interquartile means of normalised returns, with the interval of a stratified bootstrap.",
         f"Verdict: Welch's test adjusted by Holm's method over all lines, so that the chance of any false alarm is at "

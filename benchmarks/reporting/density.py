@@ -284,7 +284,9 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
         panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
     panel.axhline(float(statistic == "earned"), color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
     value, low, high = found.correlation(reward, statistic)
-    panel.set_title(f"{found.label(reward)}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
+    panel.set_title(
+        f"{style.literal(found.label(reward))}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5
+    )
     return points
 
 
@@ -303,7 +305,7 @@ def behaviours_figure(found: Diagnostics) -> Figure | None:
         for panel, statistic in zip(panels, _STATISTICS, strict=True):
             for reward in found.names:
                 look = looks[{"made": "ndi-made", "ebm": "ndi-ebm"}.get(reward, reward)]
-                _curve(panel, found.of(reward, "expert"), statistic, found.label(reward), look)
+                _curve(panel, found.of(reward, "expert"), statistic, style.literal(found.label(reward)), look)
             truth = style.Look("#000000", "*", (5, 2))
             _curve(panel, found.of(found.names[0], "expert"), "return", "true return", truth)
             panel.set_title(_STATISTICS[statistic].partition(",")[0])

@@ -58,7 +58,9 @@ def learning_curves(results: Results, demos: int) -> Figure | None:
                 marker: dict[str, Any] = (
                     {} if once else {"marker": look.marker, "markevery": max(1, len(x) // 8), "mec": "white"}
                 )
-                (line,) = panel.plot(x, returns.mean(0), label=entry.label, mew=0.5, **look.line, **marker)
+                (line,) = panel.plot(
+                    x, returns.mean(0), label=style.literal(entry.label), mew=0.5, **look.line, **marker
+                )
                 handles.setdefault(entry.name, line)
             for name, line in _reference_lines(panel, results, task):
                 handles.setdefault(name, line)
@@ -77,7 +79,7 @@ def aggregates(results: Results, demos: int) -> Figure | None:
     tasks = scored_tasks(results, demos)
     found = {e: task_scores(results, e, demos) for e in _scored(results, demos) if e.method != "random"}
     scores = {entry: [*by_task.values()] for entry, by_task in found.items() if by_task and set(by_task) == tasks}
-    missing = [entry.label for entry in found if entry not in scores]
+    missing = [style.literal(entry.label) for entry in found if entry not in scores]
     if not scores:
         return None
     points = {entry: aggregate(runs) for entry, runs in scores.items()}
@@ -86,7 +88,10 @@ def aggregates(results: Results, demos: int) -> Figure | None:
     ranking = sorted(scores, key=lambda entry: (points[entry][0], entry.name))
     looks = style.looks(results.runs["entry"].unique())
     # with settings in it a label may be a long one; the name of a setting stays in one piece
-    labels = [textwrap.fill(entry.label, 26, break_long_words=False, break_on_hyphens=False) for entry in ranking]
+    labels = [
+        textwrap.fill(style.literal(entry.label), 26, break_long_words=False, break_on_hyphens=False)
+        for entry in ranking
+    ]
     lines = sum(label.count("\n") + 1 for label in labels)
     with matplotlib.rc_context(style.theme()):
         height = 1.1 + max(1.6, 0.24 * lines) + 0.13 * text.count("\n")
@@ -99,7 +104,7 @@ def aggregates(results: Results, demos: int) -> Figure | None:
             dots.plot([iqm], [place], marker=look.marker, color=look.color, markersize=6.5, mec="white", mew=0.6)
             profile = statistics.performance_profile(scores[entry], _THRESHOLDS)
             if entry.method != "expert":  # a step at 1, where the line of reference stands
-                profiles.plot(_THRESHOLDS, profile, label=entry.label, **look.line)
+                profiles.plot(_THRESHOLDS, profile, label=style.literal(entry.label), **look.line)
         dots.set_yticks(range(len(ranking)), labels)
         dots.set_ylim(-0.6, len(ranking) - 0.4)
         dots.grid(axis="y", visible=False)
@@ -146,7 +151,7 @@ def demonstration_numbers(results: Results) -> Figure | None:
                     marker=look.marker,
                     mec="white",
                     mew=0.5,
-                    label=entry.label,
+                    label=style.literal(entry.label),
                     **look.line,
                 )
                 handles.setdefault(entry.name, line)

@@ -17,7 +17,7 @@ from benchmarks.tasks import TASKS
 from . import style
 
 _RUN_KEY = ["entry", "task", "demos", "seed"]
-_IDENTITY = ("budget", "dataset_id", "subsample")
+_IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample")
 
 
 class Entry(NamedTuple):
@@ -131,7 +131,7 @@ class Results:
         return cell.loc[cell["counted"], column].to_numpy(np.float64)
 
     def identity(self, entry: Entry) -> dict[str, str]:
-        """The settings of an entry, as text, with the dataset, subsampling and budget; those of its first run."""
+        """The settings of an entry's first run, as text, with its environment, dataset, subsampling and budget."""
         return _identities(self.runs[self.runs["entry"] == entry.name].iloc[:1])[0]
 
     def environment(self, task: str) -> str:
@@ -185,7 +185,7 @@ def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
     """What sets runs apart, as text by name; runs that agree in all of it share one dictionary."""
-    shared = runs[list(_IDENTITY)].fillna({"dataset_id": ""}).astype("str")
+    shared = runs[list(_IDENTITY)].fillna({"dataset_id": "", "dataset_hash": ""}).astype("str")
     rows = list(zip(runs["config"], *(shared[name] for name in _IDENTITY), strict=True))
     known = {row: {**settings(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
     return [known[row] for row in rows]

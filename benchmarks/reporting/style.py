@@ -91,6 +91,11 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     return taken
 
 
+def literal(text: str) -> str:
+    """Text for matplotlib to draw as it stands: a dollar sign in somebody's label begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def theme() -> Any:
     """Settings for `matplotlib.rc_context`, a dictionary: seaborn's look for a paper, reproducible ids in SVG files."""
     return {

@@ -304,7 +304,7 @@ def _protocol(results: Results, demos: int, entries: Sequence[Entry]) -> list[st
             f"Demonstrations: {counted(demos, 'whole episode')} per seed"
             + (f" ({', '.join(kept)})" if kept else "")
             + (f" from {', '.join(datasets)}" if datasets else "")
-            + ", the same for every method."
+            + (", the same for every method." if _alike(learned) else ", not the same for every method.")
         )
     online = runs[runs["steps"] > 0].groupby("task")["budget"].unique()
     budgets = {
@@ -323,6 +323,12 @@ def _protocol(results: Results, demos: int, entries: Sequence[Entry]) -> list[st
     methods = {entry.method for entry in entries}
     lines += [f"{note}." for method, note in style.NOTES.items() if method in methods]
     return lines
+
+
+def _alike(runs: pd.DataFrame) -> bool:
+    """Whether all runs of a task had the same demonstrations, by seed."""
+    columns = ["dataset_id", "dataset_hash", "subsample"]
+    return bool((runs.groupby("task")[columns].nunique(dropna=False) == 1).all(axis=None))
 
 
 def _changes_note(runs: pd.DataFrame, entries: Sequence[Entry]) -> list[str]:
