@@ -183,6 +183,8 @@ def run(
     if dry_run:
         preview.show_cells(cells)
         preview.show_missing_experts(runs)
+    if not rerun:
+        preview.show_outdated(runs, Store(folder))
     stored = "".join(f", {number} {status} in {folder} already" for status, number in kept.items())
     work = f"{counted(len(remaining), 'run')} in {counted(len(cells), 'process', 'processes')} to make"
     console.print(work + stored, highlight=False)

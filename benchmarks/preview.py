@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.markup import escape
 
-from . import datasets
+from . import datasets, registry
 from .checkpoint import saved_run_ids
 from .display import duration
 from .experts import has_expert
@@ -21,6 +23,7 @@ from .terminal import console, counted, table
 if TYPE_CHECKING:
     from .datasets import DatasetInfo
     from .grid import Cell, Run
+    from .store import Store
     from .tasks import Task
 
 
@@ -75,6 +78,21 @@ def show_other_checkpoints(folder: Path, cells: Sequence[Cell]) -> None:
         if run_ids not in own and ours & set(run_ids):
             all_of_it = ", ".join(run_ids)
             _warn(f"{path} holds the beginning of {all_of_it}; it is only gone on from if all of them are run again")
+
+
+def show_outdated(runs: Iterable[Run], store: Store) -> None:
+    """Say which stored runs were made by other code of their method than is there now, as far as that is known."""
+    runs, outdated = list(runs), Counter[tuple[str, str]]()
+    origins = {reference: registry.origin(reference) for reference in {run.reference for run in runs}}
+    for run in runs:
+        origin = origins[run.reference]
+        record = None if origin is None else store.record(run.run_id)
+        if origin is not None and record is not None:
+            made_with = json.loads(record["versions"]).get(origin[0], origin[1])
+            outdated[run.method, origin[0]] += made_with != origin[1]
+    for (method, source), number in (+outdated).items():
+        runs_of = f"{counted(number, 'stored run')} of {method}"
+        _warn(f"{runs_of}: made with another version of {source} than is there now; --rerun makes all runs again")
 
 
 def estimate(cells: Sequence[Cell], workers: int) -> str:

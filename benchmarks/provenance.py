@@ -53,13 +53,19 @@ def device_name(device: str) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
-def columns(device: str) -> dict[str, Any]:
-    """The columns of a stored run that say where it came from."""
+def columns(device: str, origin: tuple[str, str] | None = None) -> dict[str, Any]:
+    """The columns of a stored run that say where it came from.
+
+    Args:
+        device: torch device.
+        origin: name and version of what a method that is not the suite's own comes from, see `registry.origin`.
+    """
     head, dirty = commit()
+    all_versions = versions() | ({} if origin is None else {origin[0]: origin[1]})
     return {
         "commit": head,
         "dirty": dirty,
-        "versions": json.dumps(versions(), sort_keys=True),
+        "versions": json.dumps(all_versions, sort_keys=True),
         "device": device_name(device),
         "cpu": cpu(),
     }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import provenance, tracking
+from . import provenance, registry, tracking
 from .checkpoint import Checkpoint, CheckpointWarning
 from .configuration import as_json
 from .containment import check_info, contained
@@ -72,7 +72,9 @@ class Recording:
     """
 
     def __init__(self, cell: Cell, settings: Settings) -> None:
-        provenance.commit()  # read and kept now: the checkout may have moved on when a long cell ends
+        # read and kept now: the code may have moved on when a long cell ends
+        provenance.commit()
+        self.origin = registry.origin(cell.first.reference)
         self.cell, self.settings = cell, settings
         self.store = Store(settings.folder)
         self.checkpoint = Checkpoint(
@@ -250,7 +252,7 @@ class Recording:
             "changes": run.changes,
             "episode_ids": list(self.episode_ids[lane]),
             "dataset_hash": run.dataset_hash,
-            **provenance.columns(self.settings.device),
+            **provenance.columns(self.settings.device, self.origin),
             "lanes": len(self.cell.runs),
             "budget": run.budget,
             **asdict(self.endings[lane]),

@@ -7,7 +7,9 @@ installed is "module:attribute".
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import importlib
 import itertools
 import re
@@ -31,6 +33,9 @@ REWARDS = "ndi_bench.rewards"
 """Entry-point group of learned rewards."""
 TASK_GROUP = "ndi_bench.tasks"
 """Entry-point group of tasks."""
+
+SUITE = "ndi-bench"
+"""The suite's own package."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -69,6 +74,28 @@ def find_method(name: str) -> Method:
             f"method {name} calls itself {method.name}, as {_origin(twin)}'s {twin.value} does; rename one of them"
         )
     return method
+
+
+def origin(reference: str) -> tuple[str, str] | None:
+    """Where a method that is not the suite's own comes from: its package with the version, or its module with a hash.
+
+    Args:
+        reference: what `find_method` finds it by.
+
+    Returns:
+        Name and version, such as ("mine", "source 1a2b3c4d"); None for the suite's own, whose commit says all, and for
+        a module that has no file.
+    """
+    if ":" in reference:
+        name = reference.partition(":")[0]
+        with contextlib.suppress(UserError):  # whoever runs it is told
+            _import(reference, f"method {reference}")
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is None or not Path(file).is_file():
+            return None
+        return name, f"source {hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
+    point = _entry_points(METHODS)[reference]
+    return None if point.dist is None or point.dist.name == SUITE else (point.dist.name, point.dist.version)
 
 
 def reward_names() -> list[str]:

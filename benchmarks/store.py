@@ -153,6 +153,15 @@ class Store:
         """How the stored run ended, or None if there is no readable file of it (so it may be run and written).
 
         Raises:
+            UserError: as `record`.
+        """
+        record = self.record(run_id)
+        return None if record is None else str(record["status"])
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """The columns of a stored run, or None if there is no readable file of it.
+
+        Raises:
             UserError: the file, or what has its name, cannot be opened, hence not be replaced either.
         """
         path = self._path(run_id)
@@ -162,7 +171,7 @@ class Store:
             return None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}; move it away, or mend it") from None
-        return str(record["status"]) if record["run_id"] == run_id else None
+        return record if record["run_id"] == run_id else None
 
     def stamp(self, run_id: str) -> tuple[int, int] | None:
         """What changes whenever a run is written; None if it has no file."""

@@ -1,5 +1,7 @@
 """The command line from the outside: what it prints, what it refuses, and its exit codes."""
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +141,22 @@ def test_a_readme_of_ones_own_is_never_overwritten(bench):
     Path("mine/README.md").unlink()
     assert bench("report", "mine")[0] == 0
     assert bench("report", "mine")[0] == 0, "its own page is written again"
+
+
+def test_runs_of_other_code_are_told_and_recorded(bench, monkeypatch):
+    monkeypatch.syspath_prepend(".")
+    source = (Path(__file__).parent / "toy_methods.py").read_text()
+    Path("edited.py").write_text(source)
+    options = [option.replace("toy_methods", "edited") for option in run_options("out")]
+    assert bench(*options)[0] == 0
+    assert "another version" not in bench(*options)[1]
+    Path("edited.py").write_text(source.replace("Settings of a random walk", "Another random walk"))
+    assert "2 stored runs of walker: made with another version of edited than is there now" in bench(*options)[1]
+    assert bench(*options, "--rerun")[0] == 0
+    assert "another version" not in bench(*options)[1]
+    (versions,) = Store(Path("out")).runs()["versions"].unique()
+    digest = hashlib.sha256(Path("edited.py").read_bytes()).hexdigest()[:8]
+    assert json.loads(versions)["edited"] == f"source {digest}"
 
 
 def test_the_beginning_of_a_run_in_other_company_is_told(bench):
