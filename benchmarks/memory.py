@@ -11,7 +11,7 @@ import torch
 from . import registry
 from .environment import make, spaces
 from .grid import Cell
-from .kit.replay import Replay
+from .kit.replay import Replay, capacity_for
 from .tasks import Task
 
 
@@ -36,7 +36,8 @@ def cell_bytes(cell: Cell) -> int:
         return 0
     observation_size, action_size = _sizes(cell.first.task)
     absorbing = registry.find_method(cell.first.reference).absorbing(cell.config)
-    return replay_bytes(len(cell.runs), cell.first.budget, observation_size + absorbing, action_size)
+    capacity = capacity_for(cell.first.budget, absorbing)
+    return replay_bytes(len(cell.runs), capacity, observation_size + absorbing, action_size)
 
 
 def step_bytes(cell: Cell) -> int:

@@ -153,6 +153,20 @@ def test_absorbing_states_follow_termination_only(point_problem, ended):
         assert rows.actions[0, 1:].std() > 0
 
 
+def test_absorbing_self_transitions_displace_no_step_of_the_agent(point_problem):
+    """Every twelfth step ends in a terminal state: nearly as many self-transitions as steps."""
+    problem = point_problem(budget=120)
+    experience = Experience(problem, Standardiser.from_demonstrations(problem, absorbing=True), 8)
+    state = np.zeros((1, 2), np.float32)
+    for step in range(problem.budget):
+        action, ended = np.full((1, 2), step / 200, np.float32), np.array([step % 12 == 11])
+        experience.add(Transition(state, action, state, ended, ~ended, np.ones(1, np.float32)))
+    rows = experience.replay.latest(int(experience.replay.sizes))
+    kept = rows.actions[0, rows.observations[0, :, -1] == 0, 0]
+    assert len(rows.masks[0]) == 120 + 10 * ABSORBING_STEPS
+    assert torch.equal(kept, torch.arange(120) / 200)
+
+
 def test_zero_absorbing_actions_leave_one_self_transition(point_problem):
     """As the demonstrations have it: an agent that ends like the expert looks like the expert."""
     problem = point_problem()

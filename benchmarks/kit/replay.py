@@ -176,6 +176,13 @@ def _demonstrated_rows(problem: Problem, standardise: Standardiser, lane: int) -
     return torch.cat([rows, loops])[order]
 
 
+def capacity_for(budget: int, absorbing: bool) -> int:
+    """Transitions of a lane that are kept: all, with as much room again for absorbing self-transitions (as ValueDICE's
+    authors give them), of which only a method that falls in most of its steps would fill more.
+    """
+    return budget * (1 + absorbing)
+
+
 class Experience(Composite):
     """What an off-policy method learns from: its own replay, and a fixed share of each batch from demonstrations.
 
@@ -184,7 +191,6 @@ class Experience(Composite):
         standardise: applied once, when a transition is stored.
         batch_size: B.
         demonstration_fraction: share of every batch drawn from the demonstrations, in [0, 1].
-        capacity: transitions kept per lane (default: the whole budget).
         absorbing_actions: what follows a terminal state, if there are absorbing states: "random", `ABSORBING_STEPS`
             self-transitions with uniformly random actions (ValueDICE), or "zero", one with zero action as in the
             demonstrations (discriminator-actor-critic).
@@ -198,11 +204,10 @@ class Experience(Composite):
         standardise: Standardiser,
         batch_size: int,
         demonstration_fraction: float = 0.0,
-        capacity: int | None = None,
         absorbing_actions: Literal["random", "zero"] = "random",
     ) -> None:
         self.standardise, self.batch_size, self.absorbing_actions = standardise, batch_size, absorbing_actions
-        capacity = min(capacity or problem.budget, problem.budget)
+        capacity = capacity_for(problem.budget, standardise.absorbing)
         self.replay = Replay(problem.lanes, capacity, standardise.size, problem.action_size, problem.device)
         self._demonstrations = demonstration_replay(problem, standardise) if problem.demonstrations else None
         self.demonstrated = round(demonstration_fraction * batch_size) if self._demonstrations else 0
