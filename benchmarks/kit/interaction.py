@@ -48,7 +48,7 @@ def interact(
         warmup: environment steps with uniformly random actions. At most a tenth of the budget is spent so, which
             keeps very short runs meaningful.
         updates_per_step: updates due per environment step once learning has started.
-        learning_starts: environment steps before the first update; default: the warm-up.
+        learning_starts: the first updates are due after the step that follows so many; default: the warm-up.
         ahead: choose the next actions before the updates instead of after them, so that the processor simulates while
             the device is still learning; who acts is then one round of updates behind. Default: on CUDA, where a
             call of the learner returns before its work is done.
