@@ -32,7 +32,7 @@ from .episodes import Episode, check_bounds, choose, content_hash, demonstration
 from .experts import FOLDER, has_expert, load_expert, model_card
 from .experts.rollout import expert_player, rollout
 from .kit.demonstrations import Demonstrations
-from .kit.errors import UserError
+from .kit.errors import UserError, in_one_line
 from .staging import staged, variables
 from .tasks import TASKS, Task
 
@@ -271,7 +271,9 @@ def _local() -> dict[str, dict[str, Any]]:
             warnings.simplefilter("ignore")  # Minari warns of folders that are no datasets
             return minari.list_local_datasets()
     except Exception as error:  # it stumbles over folders without a version in their name
-        raise UserError(f"the datasets in {root} cannot be listed ({_one_line(error)}); tidy up that folder") from error
+        raise UserError(
+            f"the datasets in {root} cannot be listed ({in_one_line(error)}); tidy up that folder"
+        ) from error
 
 
 def _metadata(dataset_id: str) -> dict[str, Any]:
@@ -289,7 +291,7 @@ def _summary(dataset_id: str, metadata: Mapping[str, Any], path: Path | None) ->
 
 def _damaged(dataset_id: str, error: Exception) -> UserError:
     fix = "delete the folder and obtain the dataset anew"
-    return UserError(f"dataset {dataset_id} in {_folder(dataset_id)} cannot be read ({_one_line(error)}); {fix}")
+    return UserError(f"dataset {dataset_id} in {_folder(dataset_id)} cannot be read ({in_one_line(error)}); {fix}")
 
 
 def _missing(dataset_id: str) -> str:
@@ -299,10 +301,6 @@ def _missing(dataset_id: str) -> str:
     meant = f"; did you mean {near[0]}?" if near else ""
     there = f"there are {', '.join(local)}" if local else "there are none"
     return f"no local Minari dataset {dataset_id} in {_folder('')}{meant} ({there}; or use --dataset embedded)"
-
-
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
 # --- obtaining --------------------------------------------------------------------------------------------------------
@@ -333,7 +331,7 @@ def _build(task: Task, dataset_id: str, folder: Path, number: int) -> None:
                     _create(task, dataset_id, card, episodes, seeds)
     except OSError as error:
         raise UserError(
-            f"cannot write dataset {dataset_id} to {_folder('')} ({_one_line(error)}); "
+            f"cannot write dataset {dataset_id} to {_folder('')} ({in_one_line(error)}); "
             "set MINARI_DATASETS_PATH to a folder with space in which you may write"
         ) from error
 
@@ -383,7 +381,7 @@ def _download(dataset_id: str) -> None:
                 minari.download_dataset(dataset_id)
     except Exception as error:  # whatever the transport raises: no extra, no network, no such dataset
         missing_extra = 'the extra is not installed: pip install "ndi-bench[hub]"'
-        reason = missing_extra if isinstance(error, ImportError) else _one_line(error)
+        reason = missing_extra if isinstance(error, ImportError) else in_one_line(error)
         raise UserError(
             f"cannot download dataset {dataset_id} to {_folder(dataset_id)} ({reason}); offline, use --dataset embedded"
         ) from error

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from .configuration import configure, settings, type_name
 from .kit.contract import Method, Reward
-from .kit.errors import UserError
+from .kit.errors import UserError, in_one_line
 from .registry import near_miss
 
 LONGEST_LABEL = 40
@@ -56,8 +56,8 @@ def _check_config(owner: str, config: Any) -> None:
     except UserError:
         raise
     except Exception as error:  # annotations can name anything
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{owner}: the types of its settings cannot be read ({reason}); import their names") from error
+        told = in_one_line(error)
+        raise UserError(f"{owner}: the types of its settings cannot be read ({told}); import their names") from error
 
 
 def _check_method(owner: str, method: Method) -> None:
@@ -71,7 +71,7 @@ def _check_method(owner: str, method: Method) -> None:
         cost = float(method.cost(method.config))
         method.absorbing(method.config)
     except Exception as error:  # they are somebody else's code
-        raise UserError(f"{owner}: its cost or absorbing raises {type(error).__name__}: {error}") from error
+        raise UserError(f"{owner}: its cost or absorbing raises {in_one_line(error)}") from error
     if not 0 <= cost < math.inf:
         raise UserError(f"{owner}: its cost must be a number from 0, it is {cost}")
 

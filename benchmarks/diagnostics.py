@@ -26,7 +26,7 @@ from .evaluation import Evaluator
 from .experts import has_expert, load_expert
 from .kit.contract import Policy, Problem, Reward, Score
 from .kit.demonstrations import Demonstrations
-from .kit.errors import UserError
+from .kit.errors import UserError, in_one_line
 from .kit.streams import Streams
 from .tasks import Task
 
@@ -278,7 +278,7 @@ def _fitted_and_scored(
         raise
     except Exception as error:  # it is somebody else's code
         traceback.print_exc()
-        raise UserError(f"reward {reward.name} failed: {type(error).__name__}: {error}") from error
+        raise UserError(f"reward {reward.name} failed: {in_one_line(error)}") from error
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from .kit.contract import Transition
-from .kit.errors import UserError
+from .kit.errors import UserError, in_one_line
 from .tasks import Task
 
 
@@ -106,7 +106,7 @@ def make(task: Task, render_mode: str | None = None) -> gym.Env[np.ndarray, np.n
             options: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
             environment = gym.make(task.env_id, disable_env_checker=True, **options)
     except (gym.error.Error, ImportError, OSError) as error:
-        raise UserError(f"task {task.name}: cannot open environment {task.env_id}: {_one_line(error)}") from error
+        raise UserError(f"task {task.name}: cannot open environment {task.env_id}: {in_one_line(error)}") from error
     for role, space in (("observation", environment.observation_space), ("action", environment.action_space)):
         if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
             raise UserError(f"task {task.name}: the {role} space of {task.env_id} must be a flat Box, it is {space}")
@@ -120,10 +120,6 @@ def make(task: Task, render_mode: str | None = None) -> gym.Env[np.ndarray, np.n
     if environment.spec is None or environment.spec.max_episode_steps is None:
         raise UserError(f"task {task.name}: {task.env_id} has no time limit; register it with max_episode_steps")
     return environment
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def spaces(environment: gym.Env[np.ndarray, np.ndarray]) -> tuple[gym.spaces.Box, gym.spaces.Box]:

@@ -21,7 +21,7 @@ from .evaluation import Evaluator
 from .experts.snapshots import keep_if_best
 from .grid import Cell, Run
 from .kit.contract import Progress, Stateful
-from .kit.errors import RestoringError
+from .kit.errors import RestoringError, in_one_line
 from .store import Store
 
 _CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
@@ -194,9 +194,8 @@ class Recording:
             self.take_up(saved)
             environments.load_state_dict(saved["environments"])
         except Exception as error:  # the state of another version makes them raise almost anything
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise RestoringError(
-                f"it is of another version ({reason}); give the code with which it was begun to go on"
+                f"it is of another version ({in_one_line(error)}); give the code with which it was begun to go on"
             ) from error
         if commit != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"

@@ -19,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .kit.errors import UserError
+from .kit.errors import UserError, in_one_line
 from .tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _load(point: EntryPoint, check: Callable[[str, Any], Item]) -> Item:
     try:
         item = point.load()
     except (Exception, SystemExit) as error:  # whatever somebody else's module raises at import
-        raise UserError(f"{owner} cannot be loaded: {_reason(error)}; repair or uninstall the package") from error
+        raise UserError(f"{owner} cannot be loaded: {in_one_line(error)}; repair or uninstall the package") from error
     checked = check(owner, item)
     name = getattr(checked, "name", None)
     if name != point.name:
@@ -235,7 +235,7 @@ def _import(reference: str, owner: str) -> Any:
         for part in attribute.split("."):
             item = getattr(item, part)
     except (Exception, SystemExit) as error:
-        raise UserError(f'{owner} cannot be loaded: {_reason(error)}; it must be "module:attribute"') from error
+        raise UserError(f'{owner} cannot be loaded: {in_one_line(error)}; it must be "module:attribute"') from error
     return item
 
 
@@ -289,7 +289,3 @@ def _attempt(load: Callable[[], Item]) -> Item | UserError:
 
 def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unknown package"
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}".rstrip(": ")

@@ -25,7 +25,7 @@ from .evaluation import Evaluator
 from .experts import has_expert, load_expert
 from .grid import Cell, Run
 from .kit.contract import Problem, Progress
-from .kit.errors import RestoringError, UserError
+from .kit.errors import RestoringError, UserError, in_one_line
 from .recording import Ending, Recording, Settings
 
 LOOK_EVERY = 1000
@@ -35,8 +35,6 @@ PULSE_SECONDS = 0.5
 """Time between two signs of life."""
 CHECKPOINT_SHARE = 0.05
 """Most of a cell's time that may go into writing checkpoints; large replays are saved less often."""
-LONGEST_ERROR = 500
-"""Characters of an error that are kept."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def run_cell(
     except Exception as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
-        recording.end_all("diverged" if isinstance(error, FloatingPointError) else "failed", _one_line(error))
+        recording.end_all("diverged" if isinstance(error, FloatingPointError) else "failed", in_one_line(error))
     if not holds():
         return None
     recording.write()
@@ -210,11 +208,3 @@ def _seed_global_generators(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the global generator is meant
     torch.manual_seed(seed)
-
-
-def _one_line(error: Exception) -> str:
-    """Type and text of an error; of a long one the beginning and the end, as what matters may stand in either."""
-    text = " ".join(str(error).split())
-    half = LONGEST_ERROR // 2
-    text = text if len(text) <= LONGEST_ERROR else f"{text[:half]} ... {text[-half:]}"
-    return f"{type(error).__name__}: {text}".removesuffix(": ")

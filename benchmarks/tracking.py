@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from .kit.errors import in_one_line
+
 PROJECT = "ndi-bench"
 """Project on Weights & Biases, unless WANDB_PROJECT names another."""
 CONNECT_SECONDS = 5
@@ -61,7 +63,7 @@ def mirror(record: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], 
         run.summary.update({key: record[key] for key in ("status", "error", "steps", "updates", "train_seconds")})
         run.finish(exit_code=0 if record["status"] == "completed" else 1)
     except Exception as error:  # whatever it is, the run itself is safe
-        _warn(f"{run_id} is not mirrored to wandb: {type(error).__name__}: {error}")
+        _warn(f"{run_id} is not mirrored to wandb: {in_one_line(error)}")
 
 
 def curve(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,9 @@ import torch
 from benchmarks import grid, runner
 from benchmarks.checkpoint import Checkpoint, CheckpointWarning
 from benchmarks.evaluation import Evaluator
+from benchmarks.kit import errors
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import in_one_line
 from benchmarks.profiles import Profile
 from benchmarks.recording import Recording, Settings
 from benchmarks.store import Store
@@ -276,11 +278,11 @@ def test_a_breach_of_the_contract_is_named(tmp_path, fault, message):
 
 
 def test_of_a_long_error_beginning_and_end_are_kept():
-    kept = runner._one_line(ValueError("the beginning " + "and so on\n" * 1000 + "the end"))
+    kept = in_one_line(ValueError("the beginning " + "and so on\n" * 1000 + "the end"))
     assert kept.startswith("ValueError: the beginning and so on")
     assert kept.endswith("and so on the end")
-    assert len(kept) < runner.LONGEST_ERROR + 40
-    assert runner._one_line(MemoryError()) == "MemoryError"
+    assert len(kept) < errors.LONGEST + 40
+    assert in_one_line(MemoryError()) == "MemoryError"
 
 
 # ----------------------------------------------------------------------------------------------------------- offline

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import rescaled_log_std
 from benchmarks.kit.streams import Streams
+from benchmarks.staging import whole_file
 
 FOLDER = Path(__file__).parent
 """Where the experts lie."""
@@ -166,7 +166,6 @@ def export(
         (folder / f"{task_name}.safetensors", data),
         (folder / f"{task_name}.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()),
     ):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        with whole_file(path) as file:
+            file.write(content)
     return dict(card)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
+from benchmarks.staging import whole_file
 
 from . import LAYERS
 
@@ -51,11 +51,8 @@ def keep_if_best(
     last = next(reversed(means))
     if means[last] < max(means.values()):
         return
-    path = snapshot_path(folder, run_id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(safetensors.numpy.save(weights_of(policy, lane), {"step": str(last)}))
-    os.replace(partial, path)
+    with whole_file(snapshot_path(folder, run_id)) as file:
+        file.write(safetensors.numpy.save(weights_of(policy, lane), {"step": str(last)}))
 
 
 def read_snapshot(folder: Path, run_id: str) -> tuple[dict[str, np.ndarray], int]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .demonstrations import Demonstrations
-from .errors import RestoringError
+from .errors import RestoringError, in_one_line
 from .streams import Streams
 
 
@@ -149,9 +149,8 @@ class Problem:
             try:
                 part.load_state_dict(self.restored[name])
             except Exception as error:  # a state of other parts makes them raise almost anything
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 raise RestoringError(
-                    f"it does not fit the part {name} ({reason}); give the code with which it was begun to go on"
+                    f"it does not fit the part {name} ({in_one_line(error)}); give the code with which it was begun to go on"
                 ) from error
         return True
 

@@ -10,3 +10,14 @@ class RestoringError(UserError):
 
     The message is the reason and what else to do, but for the checkpoint's place, which whoever shows it adds.
     """
+
+
+LONGEST = 500
+"""Characters of an error that are shown and stored."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Type and text of an error; of a long one the beginning and the end, as what matters may stand in either."""
+    text, half = " ".join(str(error).split()), LONGEST // 2
+    text = text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
