@@ -195,7 +195,7 @@ class Recording:
             environments.load_state_dict(saved["environments"])
         except Exception as error:  # the state of another version makes them raise almost anything
             raise RestoringError(
-                f"it is of another version ({in_one_line(error)}); give the code with which it was begun to go on"
+                f"it is of another version ({in_one_line(error)}); give the code it was begun with to go on"
             ) from error
         if commit != list(provenance.commit()):
             message = f"{self.cell.name} goes on from its checkpoint with other code than it began with"

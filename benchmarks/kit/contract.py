@@ -150,7 +150,7 @@ class Problem:
                 part.load_state_dict(self.restored[name])
             except Exception as error:  # a state of other parts makes them raise almost anything
                 raise RestoringError(
-                    f"it does not fit the part {name} ({in_one_line(error)}); give the code with which it was begun to go on"
+                    f"it does not fit the part {name} ({in_one_line(error)}); give the code it was begun with to go on"
                 ) from error
         return True
 
