@@ -116,6 +116,8 @@ class Recording:
         check_info(progress.info, len(self.cell.runs), self.diverged)
         policy = contained(progress.policy, self.diverged)
         seen = evaluator.evaluate(policy, len(self.cell.runs), self.settings.device)
+        for lost in np.flatnonzero(~np.isfinite(seen.returns).all(1)).tolist():
+            self.diverged(lost, "a return in evaluation was not finite")
         normalized = self.cell.first.task.normalize(seen.returns)
         alive = [lane for lane in range(len(self.cell.runs)) if lane not in self.endings]
         for lane in alive:

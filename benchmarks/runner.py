@@ -118,6 +118,8 @@ def _drive(recording: Recording, stop: Callable[[], bool], holds: Callable[[], b
     """
     cell, settings, first = recording.cell, recording.settings, recording.cell.first
     method, device = registry.find_method(first.reference), torch.device(settings.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and graphs are made on the current one
     demonstrations = [
         datasets.load(run.task, run.dataset, run.demos, run.subsample, run.seed)
         for run in cell.runs

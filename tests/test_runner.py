@@ -236,6 +236,34 @@ def test_an_explosion_between_evaluations_is_seen_at_a_step_and_not_by_a_clock(t
         assert runs["error"][0] == f"size was -1e+11 (step {AT + 3}, update {AT + 3})"
 
 
+def test_a_lane_with_a_return_that_is_not_finite_has_diverged(tmp_path, monkeypatch):
+    evaluate = Evaluator.evaluate
+
+    def spoilt(*arguments):
+        seen = evaluate(*arguments)
+        seen.returns[1, 0] = np.inf
+        return seen
+
+    monkeypatch.setattr(Evaluator, "evaluate", spoilt)
+    endings = list(runner.run_cell(a_cell(), Settings(tmp_path)).values())
+    assert [ending.status for ending in endings] == ["completed", "diverged"]
+    assert endings[1].error.startswith("a return in evaluation was not finite")
+
+
+def test_a_cell_is_run_on_the_device_that_was_asked_for(tmp_path, monkeypatch):
+    chosen = []
+
+    def far_enough(*arguments):
+        raise RuntimeError("far enough")
+
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(runner, "LearnerEnvironments", far_enough)
+    monkeypatch.setattr("benchmarks.provenance.device_name", str)
+    runner.run_cell(a_cell(), Settings(tmp_path / "cpu"))
+    runner.run_cell(a_cell(), Settings(tmp_path / "cuda", "cuda:1"))
+    assert chosen == [torch.device("cuda:1")]
+
+
 def test_training_ends_when_every_lane_has_diverged(tmp_path):
     endings = runner.run_cell(a_cell(seeds=(0,), fault="nan action", at=AT), Settings(tmp_path))
     assert [ending.status for ending in endings.values()] == ["diverged"]
