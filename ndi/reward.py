@@ -49,9 +49,9 @@ class RewardConfig:
     floor_gap: NonNegative = 5.0
     """Nats between the agent's median log density and the floor."""
     floor_quantile: Share = 0.0
-    """Quantile of the demonstrations' log density that the floor never exceeds, nor `LEAST_REACH` below their mean. At 0
-    demonstrated transitions earn something, the beginning too, which has the lowest log density and is lost if it earns
-    nothing."""
+    """Quantile of the demonstrations' log density that the floor never exceeds, nor `LEAST_REACH` below their mean. At
+    0 demonstrated transitions earn something, the beginning too, which has the lowest log density and is lost if it
+    earns nothing."""
     floor_rate: Share = 0.1
     """Share of the way that the floor moves at each look."""
     floor_every: Count = 500
