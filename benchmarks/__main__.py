@@ -146,7 +146,7 @@ def run(
 
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
-    from . import grid, preview, reporting
+    from . import grid, preview
     from .store import Store
 
     _check_device(device)
@@ -165,6 +165,8 @@ def run(
     chosen = chosen.with_settings(set_ or [])
     folder = out or Path("results") / chosen.name
     if report:
+        from . import reporting
+
         reporting.check_place(folder)
     again = _names(retry, grid.RETRIABLE, "--retry")
     content_hash = preview.expected_hash if dry_run else preview.prepared_hash

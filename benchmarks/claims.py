@@ -43,7 +43,7 @@ class Claims:
             UserError: the folder cannot be written to.
         """
         mine = self.leases.take(cell.run_ids)
-        made = {run_id for run_id in mine if self._store.stamp(run_id) != self._stamps[run_id]}
+        made = mine & self.stored_since(cell)
         self.leases.release(made)
         self._deferred += [run for run in cell.runs if run.run_id not in mine]
         free = [run for run in cell.runs if run.run_id in mine - made]

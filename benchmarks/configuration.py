@@ -133,7 +133,7 @@ def _require(config: Any, field: str, before: tuple[str, ...], owner: str, whole
 
 def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) -> Any:
     """The value as the field's type wants it."""
-    hint = _hints(owner_type)[field]
+    hint = hints_of(owner_type)[field]
     value = _tuples(value)
     if value in ("none", "None", "null") and type(None) in typing.get_args(hint):
         value = None
@@ -148,7 +148,7 @@ def _checked(owner_type: type, field: str, value: Any, owner: str, name: str) ->
 
 def _describe(config: Any, prefix: str) -> Iterator[Setting]:
     owner: type = type(config)
-    hints, descriptions = _hints(owner), _descriptions(owner)
+    hints, descriptions = hints_of(owner), _descriptions(owner)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
@@ -159,7 +159,8 @@ def _describe(config: Any, prefix: str) -> Iterator[Setting]:
 
 
 @cache
-def _hints(owner: type) -> dict[str, Any]:
+def hints_of(owner: type) -> dict[str, Any]:
+    """Field name -> its type, annotations included, of a dataclass."""
     return typing.get_type_hints(owner, include_extras=True)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .configuration import configure, settings, type_name
+from .configuration import configure, hints_of, settings, type_name
 from .kit.contract import Method, Reward
 from .kit.errors import UserError, in_one_line
 from .registry import near_miss
@@ -29,7 +28,7 @@ def check(owner: str, item: Method | Reward) -> None:
     """
     kind: type = type(item)
     for field in dataclasses.fields(item):
-        hint = _hints(kind)[field.name]
+        hint = hints_of(kind)[field.name]
         try:
             _adapter(kind, field.name).validate_python(getattr(item, field.name))
         except ValidationError:
@@ -89,10 +88,5 @@ def _strangers(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-@cache
 def _adapter(kind: type, field: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_hints(kind)[field], config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+    return TypeAdapter(hints_of(kind)[field], config=ConfigDict(strict=True, arbitrary_types_allowed=True))
