@@ -23,10 +23,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.kit.acceleration import Compiled
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP
+from benchmarks.kit.optimiser import Adam
 from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
@@ -91,7 +93,15 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     )
     sizes = (standardise.size + problem.action_size, *config.hidden, 1)
     discriminator = MLP(problem.streams("discriminator"), sizes, torch.tanh)
-    optimiser = torch.optim.Adam(discriminator.parameters(), config.learning_rate, fused=True)
+    optimiser = Adam(discriminator.parameters(), config.learning_rate)
+
+    def discriminate(expert: Tensor, agent: Tensor, mix: Tensor) -> Tensor:
+        """One step of the discriminator; its loss."""
+        loss = discriminator_loss(discriminator, expert, agent, mix, config)
+        optimiser.descend(loss)
+        return loss.detach()
+
+    step = Compiled(discriminate) if config.sac.compile else discriminate
     streams = problem.streams("interpolation")
     problem.keep(
         learner=learner, experience=experience, discriminator=discriminator, optimiser=optimiser, streams=streams
@@ -103,13 +113,8 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
             if learner.updates % config.period == 0:
                 expert = pairs(experience.sample_expert(config.sac.batch_size))
                 agent = pairs(experience.sample_agent(config.sac.batch_size))
-                loss = discriminator_loss(
-                    discriminator, expert, agent, streams.uniform(config.sac.batch_size, 1), config
-                )
-                optimiser.zero_grad()
-                loss.sum().backward()
-                optimiser.step()
-                info = {"discriminator_loss": loss.detach()}
+                loss = step(expert, agent, streams.uniform(config.sac.batch_size, 1))
+                info = {"discriminator_loss": loss}
             batch = experience.sample()
             with torch.no_grad():
                 batch = batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))

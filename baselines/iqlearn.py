@@ -28,7 +28,8 @@ from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.interaction import interact
-from benchmarks.kit.networks import MLP, TanhGaussianPolicy, detached, orthogonal
+from benchmarks.kit.networks import MLP, TanhGaussianPolicy, follow, orthogonal
+from benchmarks.kit.optimiser import Adam
 from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.standardiser import Standardiser
 
@@ -101,16 +102,14 @@ class IQLearn(Composite):
         orthogonal(self.policy.network, actor_streams)
         orthogonal(self.critic, critic_streams)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), config.critic_learning_rate, fused=True)
-        self.actor_optimiser = torch.optim.Adam(self.policy.parameters(), config.actor_learning_rate, fused=True)
+        self.critic_optimiser = Adam(self.critic.parameters(), config.critic_learning_rate)
+        self.actor_optimiser = Adam(self.policy.parameters(), config.actor_learning_rate)
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
 
-    @torch.no_grad()
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
-        noise = self.exploration.normal(observations.shape[1], self.action_size)
-        return self.policy.sample(self.policy.standardise(observations), noise)[0]
+        return self.policy.explore(observations, self.exploration.normal(observations.shape[1], self.action_size))
 
     def update(self, expert: Batch, agent: Batch) -> dict[str, Tensor]:
         """One step of Q, then of the actor, on demonstrated and replayed transitions (L, B) each."""
@@ -128,17 +127,13 @@ class IQLearn(Composite):
         pairs = torch.cat([batch.observations, states], dim=1), torch.cat([batch.actions, actions[:, :number]], dim=1)
         values, sampled = self._value(self.critic, *pairs).split([rows, number], dim=1)
         loss = objective(values, sampled - config.temperature * log_density[:, :number], targets, config)
-        self.critic_optimiser.zero_grad()
-        loss.sum().backward()
-        self.critic_optimiser.step()
+        self.critic_optimiser.descend(loss)
 
         actions, log_density = self.policy.sample(batch.observations, self.noise.normal(rows, self.action_size))
         improvement = self._value(self.critic, batch.observations, actions) - config.temperature * log_density
-        self.actor_optimiser.zero_grad()
-        (-improvement.mean(-1).sum()).backward(inputs=list(self.policy.parameters()))
-        self.actor_optimiser.step()
+        self.actor_optimiser.descend(-improvement.mean(-1))
 
-        torch._foreach_lerp_(detached(self.target), detached(self.critic), config.target_rate)
+        follow(self.target.parameters(), self.critic.parameters(), config.target_rate)
         self.updates += 1
         rewards = (values - targets).detach().mean(-1)
         return {"loss": loss.detach(), "value": values.detach().mean(-1), "reward": rewards}

@@ -29,6 +29,7 @@ from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, orthogonal
+from benchmarks.kit.optimiser import Adam
 from benchmarks.kit.replay import Batch, Experience, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
 
@@ -65,7 +66,7 @@ class ValueDICEConfig:
     offline_updates: Count = 100_000
     """Updates of the offline method, which has no environment steps to count by; no source says how many."""
     compile: bool = False
-    """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""
+    """Compile the update with torch.compile (needs a C++ compiler, and time at the start of every process)."""
 
 
 def objective(delta_expert: Tensor, delta_replay: Tensor, initial: Tensor, config: ValueDICEConfig) -> Tensor:
@@ -131,14 +132,12 @@ class ValueDICE(Composite):
         orthogonal(self.nu, nu_streams)
         self.nu.layers[-1].bias.requires_grad_(False)  # L does not depend on a constant in nu
         nu_parameters = [p for p in self.nu.parameters() if p.requires_grad]
-        self.nu_optimiser = torch.optim.Adam(nu_parameters, config.nu_learning_rate, fused=True)
-        self.actor_optimiser = torch.optim.Adam(
-            self.policy.parameters(), config.actor_learning_rate, maximize=True, fused=True
-        )
+        self.nu_optimiser = Adam(nu_parameters, config.nu_learning_rate)
+        self.actor_optimiser = Adam(self.policy.parameters(), config.actor_learning_rate, maximize=True)
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
         self.mix = problem.streams("interpolation")
-        self._losses = Compiled(self.losses) if config.compile else self.losses
+        self._learn = Compiled(self.learn) if config.compile else self.learn
 
     def explore(self, observations: Tensor) -> Tensor:
         """Behaviour (L, N, A): the deterministic action plus Gaussian noise, clipped to [-1, 1]."""
@@ -150,16 +149,19 @@ class ValueDICE(Composite):
         batches = (expert,) if replay is None else (expert, replay)
         B = expert.actions.shape[1]
         noise = self.noise.normal((1 + len(batches)) * B, self.action_size)
-        loss, penalty, regularity = self._losses(noise, self.mix.uniform(2 * B, 1), *batches)
+        info = self._learn(noise, self.mix.uniform(2 * B, 1), *batches)
+        self.updates += 1
+        return info
 
-        self.nu_optimiser.zero_grad()
-        self.actor_optimiser.zero_grad()
+    def learn(self, noise: Tensor, mix: Tensor, *batches: Batch) -> dict[str, Tensor]:
+        """The step given its random numbers; arguments as for `losses`."""
+        loss, penalty, regularity = self.losses(noise, mix, *batches)
         # nu descends and the actor climbs: each penalty depends on one player only, and has that player's sign
         total = loss + self.config.gradient_penalty * penalty - self.config.orthogonal * regularity
-        total.sum().backward()
-        self.nu_optimiser.step()
-        self.actor_optimiser.step()
-        self.updates += 1
+        players = self.nu_optimiser.parameters, self.actor_optimiser.parameters
+        gradients = torch.autograd.grad(total.sum(), [*players[0], *players[1]])
+        self.nu_optimiser.step(gradients[: len(players[0])])
+        self.actor_optimiser.step(gradients[len(players[0]) :])
         return {"loss": loss.detach(), "gradient_penalty": penalty.detach(), "orthogonality": regularity.detach()}
 
     def losses(self, noise: Tensor, mix: Tensor, expert: Batch, *replay: Batch) -> tuple[Tensor, Tensor, Tensor]:

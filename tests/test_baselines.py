@@ -25,7 +25,7 @@ SMALL = {
     "bc": (bc.METHOD, bc.BCConfig(hidden=(32, 32), fit=FIT)),
     "sac": (references.SAC_ORACLE, references.OracleConfig(sac=SAC)),
     "gail": (gail.GAIL, GAIL),
-    "dac": (gail.DAC, dataclasses.replace(GAIL, reward="logit", absorbing=True)),
+    "dac": (gail.DAC, dataclasses.replace(GAIL, reward="logit", absorbing=True, period=2)),
     "valuedice": (valuedice.VALUEDICE, DICE),
     "valuedice-offline": (valuedice.OFFLINE, dataclasses.replace(DICE, replay_weight=0.0, offline_updates=2000)),
     "red": (red.METHOD, red.REDConfig((64, 64, 64, 64), (64,), 64, FIT, sac=SAC)),

@@ -40,18 +40,26 @@ def check_precision(precision: str, device: torch.device) -> None:
     if precision == "tf32" and device.type != "cuda":
         raise UserError(f"precision tf32 is for CUDA; on {device.type} take float32 or bfloat16")
     # what another cell of the same process asked for does not hold here
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    wanted = "high" if precision == "tf32" else "highest"
+    if torch.get_float32_matmul_precision() != wanted:  # some versions of torch warn whoever sets it
+        torch.set_float32_matmul_precision(wanted)
 
 
 class Compiled(Generic[P, R]):
     """A function compiled by `torch.compile` at its first call; plain, with a warning, where that fails.
 
-    Compiled code fuses the elementwise operations between the products. Results differ from plain ones in the last
-    bits, and do not depend on whether a run was interrupted.
+    It may take gradients of its own (`torch.autograd.grad`) and change tensors in place, as a whole step of a learner
+    does: then nothing is left to Python but one call. Compiled code fuses the elementwise operations between the
+    products. Results differ from plain ones in the last bits, and do not depend on whether a run was interrupted.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
         self._plain, self._works = function, False
+        # an older torch has no such switch and compiles a function that takes gradients in pieces
+        if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+            torch._dynamo.config.trace_autograd_ops = True
+        # one per learner of this process and form of its step, beyond which steps would silently be plain
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
         self._compiled: Callable[P, R] | None = torch.compile(function, dynamic=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

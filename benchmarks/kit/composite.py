@@ -12,7 +12,8 @@ class Composite:
     """Saved and restored part by part (`contract.Stateful`); a class says which of its attributes make up its state."""
 
     state: ClassVar[tuple[str, ...]]
-    """Names of the attributes: parts that are stateful themselves, tensors, and plain values such as counters."""
+    """Names of the attributes: parts that are stateful themselves, tensors or lists of them, and plain values such as
+    counters."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state of every attribute, by its name; tensors as copies."""
@@ -23,15 +24,24 @@ class Composite:
         for name in self.state:
             value = getattr(self, name)
             if isinstance(value, Tensor):
-                with torch.no_grad():
-                    value.copy_(state[name])
+                _restore([value], [state[name]])
+            elif isinstance(value, list):
+                _restore(value, state[name])
             elif hasattr(value, "load_state_dict"):
                 value.load_state_dict(state[name])
             else:
                 setattr(self, name, state[name])
 
 
+@torch.no_grad()
+def _restore(tensors: list[Tensor], saved: list[Tensor]) -> None:
+    for tensor, one in zip(tensors, saved, strict=True):
+        tensor.copy_(one)
+
+
 def _state(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_state(tensor) for tensor in value]
     if isinstance(value, Tensor):
         return value.detach().clone()
     return value.state_dict() if hasattr(value, "state_dict") else value

@@ -42,9 +42,14 @@ def lane_layers(layers: Iterable[Linear]) -> Sequence[Linear]:
     return cast(Sequence[Linear], nn.ModuleList(layers))
 
 
-def detached(module: nn.Module) -> list[Tensor]:
-    """Views of a module's parameters that change with them and track no gradient, for running averages of weights."""
-    return [parameter.detach() for parameter in module.parameters()]
+@torch.no_grad()
+def follow(average: Iterable[Tensor], weights: Iterable[Tensor], rate: float | Tensor) -> None:
+    """Move a running average of weights towards them, in place, by a share of the distance."""
+    if isinstance(rate, float):
+        torch._foreach_lerp_(list(average), list(weights), rate)
+    else:
+        for mean, weight in zip(average, weights, strict=True):
+            mean.lerp_(weight, rate)
 
 
 class LayerNorm(nn.Module):
@@ -94,7 +99,7 @@ class MLP(nn.Module):
 class TanhGaussianPolicy(nn.Module):
     """Stochastic policy a = tanh(u), u ~ N(mu(s), diag(sigma(s)^2)), one network per lane.
 
-    `act` and `latent` take raw observations; all other methods take standardised ones, as the replay stores them.
+    `act`, `explore` and `latent` take raw observations, the others standardised ones, as the replay stores them.
     """
 
     def __init__(
@@ -114,6 +119,12 @@ class TanhGaussianPolicy(nn.Module):
         mean, log_std = self(states)
         latent = mean + log_std.exp() * noise
         return torch.tanh(latent), tanh_gaussian_log_density(latent, noise, log_std)
+
+    @torch.no_grad()
+    def explore(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Sampled actions (L, N, A) for raw observations (L, N, d), from standard normal noise (L, N, A)."""
+        mean, log_std = self.latent(observations)
+        return torch.tanh(mean + log_std.exp() * noise)
 
     def log_density(self, states: Tensor, actions: Tensor) -> Tensor:
         """Log density (L, B) of given actions, clamped as in `unsquashed`."""

@@ -72,11 +72,13 @@ class Replay:
 
     def add(self, batch: Batch, where: Tensor | None = None) -> None:
         """Append one transition per lane (a batch with B = 1), only in lanes that are set in `where` (L,) bool."""
-        lanes = torch.arange(len(self.rows), device=self.rows.device) if where is None else where.nonzero()[:, 0]
         rows = torch.cat([batch.observations, batch.actions, batch.next_observations,
                           batch.rewards.unsqueeze(-1), batch.masks.unsqueeze(-1)], dim=-1)[:, 0]  # fmt: skip
-        self.rows[lanes, self.added[lanes] % self.capacity] = rows[lanes]
-        self.added[lanes] += 1
+        places = self.added % self.capacity + self._first
+        if where is not None:
+            rows, places = rows[where], places[where]
+        self.rows.view(-1, rows.shape[-1]).index_copy_(0, places, rows)
+        self.added += 1 if where is None else where
 
     def sample(self, size: int, streams: Streams) -> Batch:
         """Uniform batch with replacement, B = size."""

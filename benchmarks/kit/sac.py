@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,8 @@ from .acceleration import Compiled, Graphed, Precision, check_precision
 from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
 from .composite import Composite
 from .contract import Problem
-from .networks import Critic, TanhGaussianPolicy, detached
+from .networks import Critic, TanhGaussianPolicy, follow
+from .optimiser import Adam
 from .replay import Batch
 from .standardiser import Standardiser
 
@@ -59,7 +59,7 @@ class SACConfig:
     """Precision of the hidden layers of actor and critics: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that
     have it)."""
     compile: bool = False
-    """Compile the losses with torch.compile (needs a C++ compiler, and some seconds at the start of every process)."""
+    """Compile the update with torch.compile (needs a C++ compiler, and time at the start of every process)."""
     cuda_graph: bool = True
     """On CUDA, replay the whole update as one graph; without effect on a CPU."""
 
@@ -86,7 +86,7 @@ class SAC(Composite):
 
     state = (
         "policy", "deployed", "critic", "target", "log_temperature", "noise", "exploration", "updates", "actor_updates",
-        "actor_optimiser", "critic_optimiser", "temperature_optimiser",
+        "actor_optimiser", "critic_optimiser",
     )  # fmt: skip
 
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
@@ -108,29 +108,24 @@ class SAC(Composite):
         """The policy to hand over for evaluation."""
         self.deployed.standardise = standardise  # not a copy: it may be fitted later
         self.actor_updates = torch.zeros((), device=problem.device)  # on the device, where a graph can count it
-        on_cuda = problem.device.type == "cuda"
-        adam = partial(torch.optim.Adam, lr=config.learning_rate, fused=True, capturable=on_cuda)
-        self.actor_optimiser = adam(self.policy.parameters())
-        self.critic_optimiser = adam(self.critic.parameters())
-        self.temperature_optimiser = adam([self.log_temperature])
-        # views without gradient of the same weights, to follow them by
-        self._online, self._target = detached(self.critic), detached(self.target)
-        self._actor, self._deployed = detached(self.policy), detached(self.deployed)
-        self._critic_loss = Compiled(self.critic_loss) if config.compile else self.critic_loss
-        self._actor_loss = Compiled(self.actor_loss) if config.compile else self.actor_loss
-        graphed = on_cuda and config.cuda_graph
-        self._step = Graphed(self._plain_step, self.noise.generators) if graphed else self._plain_step
+        self.critic_optimiser = Adam(self.critic.parameters(), config.learning_rate)
+        learnt = [] if self.target_entropy is None else [self.log_temperature]
+        self.actor_optimiser = Adam([*self.policy.parameters(), *learnt], config.learning_rate)
+        # listed once: to find them takes a while
+        self._actor, self._deployed = list(self.policy.parameters()), list(self.deployed.parameters())
+        self._online, self._target = list(self.critic.parameters()), list(self.target.parameters())
+        self._learn = Compiled(self.learn) if config.compile else self.learn
+        graphed = problem.device.type == "cuda" and config.cuda_graph
+        self._step = Graphed(self._draw_and_learn, self.noise.generators) if graphed else self._draw_and_learn
 
     @property
     def temperature(self) -> Tensor:
         """alpha, (L,), without gradient."""
         return self.log_temperature.detach().exp()
 
-    @torch.no_grad()
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
-        noise = self.exploration.normal(observations.shape[1], self.action_size)
-        return self.policy.sample(self.policy.standardise(observations), noise)[0]
+        return self.policy.explore(observations, self.exploration.normal(observations.shape[1], self.action_size))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One critic update, every `actor_period` updates one of actor and temperature, and the target's step.
@@ -146,39 +141,34 @@ class SAC(Composite):
         self.updates += 1
         return info
 
-    def _plain_step(self, with_actor: bool, *columns: Tensor) -> dict[str, Tensor]:
-        """The update, one operation at a time; columns are those of a batch."""
+    def _draw_and_learn(self, with_actor: bool, *columns: Tensor) -> dict[str, Tensor]:
+        """The update and the noise behind it, which no compiler knows how to draw; columns are those of a batch."""
         batch = Batch(*columns)
-        info = self._update_critic(batch)
-        if with_actor:
-            self._update_actor(batch.observations)
-        torch._foreach_lerp_(self._target, self._online, self.config.target_rate)
-        return info | {"temperature": self.temperature}
+        shape = batch.actions.shape[1:]
+        return self._learn(batch, self.noise.normal(*shape), self.noise.normal(*shape) if with_actor else None)
 
-    def _update_critic(self, batch: Batch) -> dict[str, Tensor]:
-        """Step down the critic's loss."""
-        noise = self.noise.normal(*batch.actions.shape[1:])
-        loss, values = self._critic_loss(*batch, noise, self.temperature)
-        self.critic_optimiser.zero_grad()
-        loss.sum().backward()
-        self.critic_optimiser.step()
-        return {"critic_loss": loss.detach(), "value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
+    def learn(self, batch: Batch, noise: Tensor, actor_noise: Tensor | None) -> dict[str, Tensor]:
+        """The update given standard normal noise (L, B, A) behind both players' actions; None: the actor rests."""
+        temperature = self.temperature
+        loss, values = self.critic_loss(*batch, noise, temperature)
+        self.critic_optimiser.descend(loss)
+        if actor_noise is not None:
+            self._update_actor(batch.observations, actor_noise, temperature)
+        follow(self._target, self._online, self.config.target_rate)
+        means = {"value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
+        return {"critic_loss": loss.detach(), "temperature": self.temperature, **means}
 
-    def _update_actor(self, states: Tensor) -> None:
-        """Step down the actor's loss; then move alpha towards the target entropy."""
-        noise = self.noise.normal(states.shape[1], self.action_size)
-        loss, entropy = self._actor_loss(states, noise, self.temperature)
-        self.actor_optimiser.zero_grad()
-        loss.sum().backward(inputs=list(self.policy.parameters()))  # no gradient for the critic's weights
-        self.actor_optimiser.step()
+    def _update_actor(self, states: Tensor, noise: Tensor, temperature: Tensor) -> None:
+        """Step down the actor's loss, and move alpha towards the target entropy."""
+        loss, entropy = self.actor_loss(states, noise, temperature)
+        gradients = list(torch.autograd.grad(loss.sum(), self._actor))  # none for the critic's weights
+        if self.target_entropy is not None:
+            gradients.append(temperature * (entropy.detach() - self.target_entropy))
+        self.actor_optimiser.step(gradients)
         if self.config.averaging:
             self.actor_updates += 1
             rate = (9 / (self.actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
-            for average, weight in zip(self._deployed, self._actor, strict=True):
-                average.lerp_(weight, rate)
-        if self.target_entropy is not None:
-            self.log_temperature.grad = self.temperature * (entropy.detach() - self.target_entropy)
-            self.temperature_optimiser.step()
+            follow(self._deployed, self._actor, rate)
 
     def critic_loss(
         self, states: Tensor, actions: Tensor, following: Tensor, rewards: Tensor, masks: Tensor, noise: Tensor,

@@ -17,8 +17,8 @@ from benchmarks.terminal import counted
 
 OBSERVATIONS, ACTIONS = 17, 6
 BUDGET = 20_000
-PERIOD = 2
-"""Environment steps that are timed together: the actor learns at every second update, and so does a discriminator."""
+PERIOD = 4
+"""Environment steps timed together: the actor learns at every second update, a discriminator at every fourth."""
 FIT_STEPS = 20
 """Steps of what an online method fits before it learns: that is timed elsewhere."""
 
