@@ -67,8 +67,10 @@ def test_a_compiled_learner_takes_the_steps_of_a_plain_one(point_problem, batch)
         warnings.simplefilter("error", AccelerationWarning)  # it must not fall back
         for _ in range(4):
             ours, theirs = plain.update(batch), compiled.update(batch)
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-5)
+    ours, theirs = plain.state_dict(), compiled.state_dict()
+    for part in ("policy", "deployed", "critic", "target", "log_temperature", "actor_optimiser", "critic_optimiser"):
+        torch.testing.assert_close(theirs[part], ours[part], rtol=1e-3, atol=1e-5)
 
 
 def test_what_cannot_be_compiled_runs_plainly_with_a_warning(monkeypatch):

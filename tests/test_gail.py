@@ -1,6 +1,7 @@
 """GAIL and DAC: rewards and the discriminator's loss against analytic values."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -52,3 +53,16 @@ def test_the_discriminator_learns_at_every_so_many_updates_of_the_learner(point_
     config = replace(gail.GAILConfig(), period=period, hidden=(8,), sac=sac)
     *_, last = gail.train(point_problem(budget=60), config)
     assert len(made) == -(-last.updates // period)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("error::benchmarks.kit.acceleration.AccelerationWarning")  # it must not fall back
+def test_a_compiled_discriminator_takes_the_steps_of_a_plain_one(point_problem, monkeypatch):
+    monkeypatch.setattr("benchmarks.kit.sac.Compiled", lambda function: function)  # the learner has its own test
+    losses = {}
+    for compile in (False, True):
+        sac = replace(gail.GAILConfig().sac, hidden=(8,), batch_size=8, compile=compile)
+        *_, last = gail.train(point_problem(budget=40), replace(gail.GAILConfig(), hidden=(8,), sac=sac))
+        losses[compile] = last.info["discriminator_loss"]
+    torch.testing.assert_close(losses[True], losses[False], rtol=1e-4, atol=1e-5)

@@ -18,8 +18,15 @@ def test_sac_update(measure, lanes, precision):
     measure_updates(measure, lanes, SACConfig(precision=precision))
 
 
-@pytest.mark.benchmark(group="SAC update as beside the peers")
+@pytest.mark.benchmark(group="SAC update, compiled")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch deprecates
+@pytest.mark.parametrize("lanes", [1, 5], ids=cases.lane_name)
+def test_compiled_update(measure, lanes):
+    measure_updates(measure, lanes, SACConfig(compile=True))
+
+
+@pytest.mark.benchmark(group="SAC update as beside the peers")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("compile", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_peers_update(measure, precision, compile):
