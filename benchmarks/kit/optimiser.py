@@ -34,7 +34,11 @@ class Adam(Composite):
         self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
 
     def descend(self, loss: Tensor) -> None:
-        """One step along the gradient of a loss, summed if it is one value per lane; of no other parameters."""
+        """One step along the gradient of a loss, summed if it is one value per lane; nothing else gets a gradient.
+
+        Raises:
+            RuntimeError: the loss does not depend on one of the parameters.
+        """
         self.step(torch.autograd.grad(loss.sum(), self.parameters))
 
     @torch.no_grad()
