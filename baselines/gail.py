@@ -55,8 +55,8 @@ class GAILConfig:
     absorbing: bool = False
     """Learn the value of what follows a terminal state (DAC) instead of setting it to 0."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
-    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. Its `compile` holds for the
-    discriminator too."""
+    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. Its `compile` holds for
+    the discriminator too."""
 
 
 def discriminator_loss(discriminator: MLP, expert: Tensor, agent: Tensor, mix: Tensor, config: GAILConfig) -> Tensor:
