@@ -32,6 +32,7 @@ class Adam(Composite):
         self.steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
         self.first = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.second = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self._gradients: Sequence[Tensor] = []
 
     def descend(self, loss: Tensor) -> None:
         """One step along the gradient of a loss, summed if it is one value per lane; nothing else gets a gradient.
@@ -49,6 +50,10 @@ class Adam(Composite):
             gradient if gradient.stride() == parameter.stride() else torch.empty_like(parameter).copy_(gradient)
             for parameter, gradient in zip(self.parameters, gradients, strict=True)
         ]
+        if not torch.compiler.is_compiling():
+            # until the next step, as torch.optim does: freed with all else of an update, they let the memory go back to
+            # the system, and to get it again takes half as long as an update of many lanes
+            self._gradients = gradients
         adam(
             self.parameters, gradients, self.first, self.second, [], self.steps, foreach=False,
             fused=not torch.compiler.is_compiling(), amsgrad=False, beta1=0.9, beta2=0.999, lr=self.learning_rate,
