@@ -1,6 +1,7 @@
 """Shared pieces of the tests: one torch thread, and a tiny task with a known optimum."""
 
 import os
+import shutil
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +26,13 @@ TINY = {
     "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8], "updates_per_step": 1,
     "offline_updates": 5,
 }  # fmt: skip
+
+
+@pytest.fixture
+def compiler():
+    """Skips a test of torch.compile where it has no C++ compiler to call."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
 
 
 class PointEnvironments:

@@ -1,4 +1,3 @@
-import shutil
 import warnings
 from contextlib import nullcontext
 
@@ -59,7 +58,7 @@ def test_bfloat16_products_give_the_gradients_of_single_precision_up_to_rounding
     assert not torch.equal(exact, rounded)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_learner_takes_the_steps_of_a_plain_one(point_problem, batch):
     plain, compiled = (learner(point_problem, compile=compile) for compile in (False, True))

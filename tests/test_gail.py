@@ -1,7 +1,6 @@
 """GAIL and DAC: rewards and the discriminator's loss against analytic values."""
 
 import math
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -55,7 +54,7 @@ def test_the_discriminator_learns_at_every_so_many_updates_of_the_learner(point_
     assert len(made) == -(-last.updates // period)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("error::benchmarks.kit.acceleration.AccelerationWarning")  # it must not fall back
 def test_a_compiled_discriminator_takes_the_steps_of_a_plain_one(point_problem, monkeypatch):

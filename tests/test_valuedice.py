@@ -1,7 +1,6 @@
 """ValueDICE: its objective against analytic values, its step against plain autograd and a plain optimiser."""
 
 import dataclasses
-import shutil
 import warnings
 
 import pytest
@@ -84,7 +83,7 @@ def test_valuedice_gradient_penalty_is_that_of_double_differentiation(hidden):
     torch.testing.assert_close(*gradients)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.usefixtures("compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_valuedice_compiled_takes_the_steps_of_a_plain_one(point_problem):
     problem = point_problem(seeds=(0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -24,9 +25,9 @@ class Composite:
         for name in self.state:
             value = getattr(self, name)
             if isinstance(value, Tensor):
-                _restore([value], [state[name]])
+                assign([value], [state[name]])
             elif isinstance(value, list):
-                _restore(value, state[name])
+                assign(value, state[name])
             elif hasattr(value, "load_state_dict"):
                 value.load_state_dict(state[name])
             else:
@@ -34,9 +35,10 @@ class Composite:
 
 
 @torch.no_grad()
-def _restore(tensors: list[Tensor], saved: list[Tensor]) -> None:
-    for tensor, one in zip(tensors, saved, strict=True):
-        tensor.copy_(one)
+def assign(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Give tensors the values of others of the same shapes, in place."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
 
 
 def _state(value: Any) -> Any:

@@ -8,7 +8,7 @@ blocks cannot decide.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from .bounds import Count, NonNegative, Part, Positive
+from .composite import assign
 from .contract import Problem
+from .networks import follow
 from .replay import Batch, Replay
 from .streams import Streams
 
@@ -153,14 +155,14 @@ def fit(
         for kept in best:  # the first, random weights would be taken for a fit
             kept[lost.repeat_interleave(len(kept) // problem.lanes)] = torch.nan
     if config.refit and config.held_out:
-        _assign(parameters, start)
+        assign(parameters, start)
         streams = problem.streams(f"{purpose} refit")
         descent = _descend(parameters, loss, demonstrations, _compact(present), config, streams)
         for step, value in enumerate(islice(descent, int(best_step.max())), 1):
             if step % config.check_every == 0 or step == config.steps:
                 keep(best_step == step)
                 yield {"loss": value, "held_out_loss": best_loss}
-    _assign(parameters, best)
+    assign(parameters, best)
 
 
 def _descend(
@@ -184,19 +186,13 @@ def _descend(
         value.sum().backward()
         optimiser.step()
         if config.averaging:
-            _assign(own, parameters)
+            assign(own, parameters)
             # the first, random weights are soon forgotten
-            torch._foreach_lerp_(average, own, max(1 - config.averaging, 9 / (step + 9)))
-            _assign(parameters, average)
+            follow(average, own, max(1 - config.averaging, 9 / (step + 9)))
+            assign(parameters, average)
         yield value.detach()
         if config.averaging:
-            _assign(parameters, own)
-
-
-@torch.no_grad()
-def _assign(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for target, value in zip(targets, values, strict=True):
-        target.copy_(value)
+            assign(parameters, own)
 
 
 def _compact(chosen: Tensor) -> tuple[Tensor, Tensor]:

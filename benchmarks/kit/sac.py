@@ -114,7 +114,7 @@ class SAC(Composite):
         self.actor_optimiser = Adam([*self.policy.parameters(), *learnt], config.learning_rate)
         # listed once: to find them takes a while
         self._actor, self._deployed = list(self.policy.parameters()), list(self.deployed.parameters())
-        self._online, self._target = list(self.critic.parameters()), list(self.target.parameters())
+        self._target = list(self.target.parameters())
         self._learn = Compiled(self.learn) if config.compile else self.learn
         graphed = problem.device.type == "cuda" and config.cuda_graph
         self._step = Graphed(self._draw_and_learn, self.noise.generators) if graphed else self._draw_and_learn
@@ -155,7 +155,7 @@ class SAC(Composite):
         self.critic_optimiser.descend(loss)
         if actor_noise is not None:
             self._update_actor(batch.observations, actor_noise, temperature)
-        follow(self._target, self._online, self.config.target_rate)
+        follow(self._target, self.critic_optimiser.parameters, self.config.target_rate)
         means = {"value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
         return {"critic_loss": loss.detach(), "temperature": self.temperature, **means}
 
