@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reporting import results
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 LABELS = {
     "random": "Random",

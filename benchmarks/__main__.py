@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from .compare_command import compare
-from .data_commands import demos_app, references
-from .density_commands import density
-from .expert_commands import experts_app
-from .kit.errors import UserError
-from .store_commands import store_app
+from .cli.compare import compare
+from .cli.data import demos_app, references
+from .cli.density import density
+from .cli.experts import experts_app
+from .cli.store import store_app
+from .kit.errors import UserError, near_miss
 from .terminal import console, counted, show_own_warnings, table
 
 if TYPE_CHECKING:
-    from .profiles import Profile
+    from .plan.profiles import Profile
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -146,8 +146,9 @@ def run(
 
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
-    from . import grid, preview
-    from .store import Store
+    from .plan import grid
+    from .run import preview
+    from .store.store import Store
 
     _check_device(device)
     chosen = _profile(
@@ -177,7 +178,7 @@ def run(
     remaining, kept = grid.pending(runs, Store(folder), again, rerun)
     cells = grid.cells(remaining, lanes)
 
-    from . import pool
+    from .run import pool
 
     used = device if dry_run and device != "auto" else _device(device)  # a plan needs no GPU
     if workers is None:
@@ -231,7 +232,7 @@ def report(
 @app.command()
 def tasks() -> None:
     """List the tasks, with their budgets and reference returns."""
-    from . import registry
+    from .plan import registry
 
     shown = table("Task", "Environment", "Steps", "Tags", "Random", "Expert", "Hub dataset")
     for name, task in registry.tasks().items():
@@ -247,7 +248,7 @@ def tasks() -> None:
 @app.command()
 def methods(name: Annotated[str | None, typer.Argument(help="One method, to see its settings.")] = None) -> None:
     """List the methods; or show one method's settings with their values and what they mean."""
-    from . import registry
+    from .plan import registry
 
     if name is not None:
         _show_method(name)
@@ -266,7 +267,7 @@ def methods(name: Annotated[str | None, typer.Argument(help="One method, to see 
 @app.command()
 def profiles(name: Annotated[str | None, typer.Argument(help="One profile, to see all of it.")] = None) -> None:
     """List the profiles; or show all fields of one, with their defaults filled in."""
-    from .profiles import load, names
+    from .plan.profiles import load, names
 
     if name is not None:
         shown = table("Field", "Value")
@@ -297,7 +298,7 @@ def main() -> None:
 
 def _profile(name: str | None, **changes: Any) -> Profile:
     """The profile of the command line: a named one with changes, or one put together from nothing."""
-    from .profiles import Profile, load
+    from .plan.profiles import Profile, load
 
     if name is None and (changes["methods"] or changes["tasks"]):
         for needed in ("methods", "tasks"):
@@ -309,7 +310,6 @@ def _profile(name: str | None, **changes: Any) -> Profile:
 
 
 def _names(text: str | None, known: tuple[str, ...], option: str) -> list[str]:
-    from .registry import near_miss
 
     chosen = [part.strip() for part in (text or "").split(",") if part.strip()]
     for name in chosen:
@@ -334,7 +334,7 @@ def _device(name: str) -> str:
 
 
 def _can_mirror() -> bool:
-    from . import tracking
+    from .run import tracking
 
     reason = tracking.missing()
     if reason is not None:
@@ -343,8 +343,8 @@ def _can_mirror() -> bool:
 
 
 def _show_method(name: str) -> None:
-    from .configuration import describe
-    from .registry import find_method
+    from .plan.configuration import describe
+    from .plan.registry import find_method
 
     method = find_method(name)
     console.print(

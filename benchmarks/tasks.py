@@ -1,7 +1,7 @@
 """The task table: environment, demonstrations, budget and measured reference returns of every task. Data, frozen.
 
 A task of one's own is a `Task` object of one's own; nothing here needs to be edited. The reference returns of the
-suite's tasks are measured, not quoted (`benchmarks.experts.publishing`), and shipped in `references.json`.
+suite's tasks are measured, not quoted (`benchmarks.data.publishing`), and shipped in `references.json`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Task:
 
 
 def read_references(path: Path = REFERENCES) -> dict[str, dict[str, Any]]:
-    """What `benchmarks.experts.publishing` stored, by task name; empty if nothing was measured yet."""
+    """What `benchmarks.data.publishing` stored, by task name; empty if nothing was measured yet."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 

@@ -14,9 +14,9 @@ import torch
 
 from benchmarks import __main__ as cli
 from benchmarks import terminal
-from benchmarks.configuration import settings
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.plan.configuration import settings
 
 torch.set_num_threads(1)
 

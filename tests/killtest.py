@@ -27,11 +27,13 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the number of threads changes the last bi
 import torch
 
 from benchmarks import __main__ as cli
-from benchmarks import datasets, pool, provenance, recording, registry, runner  # noqa: F401 - forks have them
+from benchmarks import provenance
+from benchmarks.data import datasets
 from benchmarks.experts import load_expert
 from benchmarks.kit import replay
-from benchmarks.store import Store
-from benchmarks.verification import verify
+from benchmarks.plan import registry
+from benchmarks.store.store import Store
+from benchmarks.store.verification import verify
 
 GRID = """
 tasks = ["inverted-pendulum"]

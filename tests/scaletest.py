@@ -19,8 +19,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pyarrow as pa
 
-from benchmarks import runfile, schema
-from benchmarks.store import Store
+from benchmarks.store import runfile, schema
+from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 METHODS = ("bc", "gail", "valuedice", "red", "sqil", "iq-learn", "ndi-made", "ndi-ebm")

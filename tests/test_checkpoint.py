@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from benchmarks.checkpoint import Checkpoint, CheckpointWarning, remove_finished
+from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning, remove_finished
 
 
 def state(*blocks, rest=0.0):

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import grid, pool, runner
-from benchmarks.claims import Claims
-from benchmarks.leases import Leases
-from benchmarks.profiles import Profile
-from benchmarks.recording import Settings
-from benchmarks.store import Store
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import pool, runner
+from benchmarks.run.claims import Claims
+from benchmarks.run.leases import Leases
+from benchmarks.run.recording import Settings
+from benchmarks.store.store import Store
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as cli
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 WALKER = "toy_methods:WALKER"
 

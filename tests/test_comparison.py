@@ -9,7 +9,7 @@ from scipy import stats
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting.comparison import BETTER, UNDECIDED, WORSE, compare, comparison_table, difference, holm
 from benchmarks.reporting.results import Results
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 
 def arranged(store):

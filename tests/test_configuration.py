@@ -6,10 +6,10 @@ from typing import Literal
 
 import pytest
 
-from benchmarks import profiles
-from benchmarks.configuration import as_json, assign, config_hash, configure, describe, settings
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes
 from benchmarks.kit.errors import UserError
+from benchmarks.plan import profiles
+from benchmarks.plan.configuration import as_json, assign, config_hash, configure, describe, settings
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import inspect
 import pytest
 import torch
 
-from benchmarks import registry
-from benchmarks.configuration import configure, describe, settings
 from benchmarks.kit.contract import Method, Progress
+from benchmarks.plan import registry
+from benchmarks.plan.configuration import configure, describe, settings
 
 NAMES = sorted(registry.methods())
 

@@ -14,16 +14,16 @@ import pytest
 from minari.data_collector import EpisodeBuffer
 from minari.storage.remotes.cloud_storage import CloudStorage
 
-from benchmarks import datasets, manifest
-from benchmarks.datasets import DatasetWarning, details, expected, listing, load, prepare, record, resolve
-from benchmarks.episodes import content_hash
+from benchmarks.data import datasets, manifest
+from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, prepare, record, resolve
 from benchmarks.experts import ExpertPolicy, export, model_card
 from benchmarks.experts.rollout import expert_player, rollout
+from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import TASKS, Task
 
 # on another kind of machine the built data may differ from the published: a warning to users, not a failure
-pytestmark = pytest.mark.filterwarnings("ignore::benchmarks.datasets.DatasetWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::benchmarks.data.datasets.DatasetWarning")
 
 PAPER = [task for task in TASKS.values() if "paper" in task.tags]
 HOPPER, CHEETAH, PENDULUM = TASKS["hopper"], TASKS["halfcheetah"], TASKS["inverted-pendulum"]
@@ -253,7 +253,7 @@ def test_a_killed_build_leaves_nothing_half_made(folder, built):
     code = (
         "import os, signal, minari.dataset.minari_storage as s\n"
         "s.MinariStorage.update_metadata = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "import benchmarks.datasets as d; d.EPISODES = 2\n"
+        "import benchmarks.data.datasets as d; d.EPISODES = 2\n"
         "d.prepare(d.TASKS['hopper'], 'embedded')"
     )
     killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
@@ -269,7 +269,7 @@ def test_a_killed_build_leaves_nothing_half_made(folder, built):
 
 def test_several_processes_may_ask_at_once(folder):
     code = (
-        "import benchmarks.datasets as d; d.EPISODES = 2\n"
+        "import benchmarks.data.datasets as d; d.EPISODES = 2\n"
         "print(d.load(d.TASKS['hopper'], 'embedded', demos=2, subsample=1, seed=0).hash)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import datasets, diagnostics
-from benchmarks.diagnostics import Plan, diagnose
+from benchmarks.data import datasets
 from benchmarks.kit.contract import Reward
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
+from benchmarks.run import diagnostics
+from benchmarks.run.diagnostics import Plan, diagnose
 from benchmarks.tasks import TASKS
 
 STEPS, THERE = 40, 3

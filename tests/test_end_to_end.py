@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from minari.data_collector import EpisodeBuffer
 
-from benchmarks.datasets import prepare
-from benchmarks.store import Store
+from benchmarks.data.datasets import prepare
+from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 METHODS = "random,expert,bc,gail,valuedice,ndi-made,ndi-ebm"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.environment import (
+from benchmarks.instrument.environment import (
     ActionScale,
     LearnerEnvironments,
     episode_seed,
@@ -17,7 +17,7 @@ from benchmarks.environment import (
     require_spaces,
     simulation_versions,
 )
-from benchmarks.evaluation import Evaluator
+from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import TASKS, Task
 
@@ -320,13 +320,17 @@ def test_spaces_are_compared_with_the_tasks():
 
 
 def test_mujoco_leaves_no_log_file_and_no_line_on_the_console(tmp_path):
-    code = "from benchmarks.environment import make; from benchmarks.tasks import TASKS; make(TASKS['halfcheetah'])"
+    code = """
+from benchmarks.instrument.environment import make
+from benchmarks.tasks import TASKS
+make(TASKS["halfcheetah"])
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr, os.listdir(tmp_path)) == ("", "", [])
 
 
 def test_versions_tell_machines_apart_that_round_differently():
-    code = "from benchmarks.environment import simulation_versions; print(simulation_versions()['libm'])"
+    code = "from benchmarks.instrument.environment import simulation_versions; print(simulation_versions()['libm'])"
     # glibc chooses its sine by the processor's instructions; elsewhere the variable means nothing
     plain = {**os.environ, "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-AVX2_Usable,-AVX2,-FMA_Usable,-FMA4"}
     found = [

@@ -2,8 +2,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from benchmarks.environment import ActionScale
-from benchmarks.episodes import Episode, choose, content_hash, demonstrations
+from benchmarks.instrument.environment import ActionScale
+from benchmarks.instrument.episodes import Episode, choose, content_hash, demonstrations
 from benchmarks.kit.errors import UserError
 
 SCALE = ActionScale.of(gym.spaces.Box(-0.4, 0.4, (1,), dtype=np.float32))

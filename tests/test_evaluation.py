@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.environment import episode_seed
-from benchmarks.evaluation import Evaluator
+from benchmarks.instrument.environment import episode_seed
+from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.tasks import TASKS
 
 HOPPER = TASKS["hopper"]

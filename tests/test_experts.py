@@ -9,10 +9,10 @@ import pytest
 import scipy.stats
 import torch
 
-from benchmarks.episodes import content_hash
 from benchmarks.experts import FOLDER, ExpertPolicy, export, has_expert, load_expert, model_card
 from benchmarks.experts.measure import measure_random, measure_returns
 from benchmarks.experts.rollout import expert_player, random_player, rollout
+from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.streams import Streams
 from benchmarks.tasks import TASKS
@@ -146,7 +146,7 @@ def test_an_episode_depends_on_its_own_seed_alone():
 def test_an_episode_does_not_depend_on_the_instructions_that_torch_chooses():
     code = (
         "import torch\n"
-        "from benchmarks.episodes import content_hash\n"
+        "from benchmarks.instrument.episodes import content_hash\n"
         "from benchmarks.experts import load_expert\n"
         "from benchmarks.experts.rollout import expert_player, rollout\n"
         "from benchmarks.tasks import TASKS\n"

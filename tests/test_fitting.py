@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.configuration import configure
 from benchmarks.kit.fitting import BLOCKS, FitConfig, fit, with_prior
 from benchmarks.kit.replay import Replay
 from benchmarks.kit.streams import Streams
-from benchmarks.registry import find_method
+from benchmarks.plan.configuration import configure
+from benchmarks.plan.registry import find_method
 
 ROWS = 1000
 

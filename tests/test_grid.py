@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import grid
 from benchmarks.kit.errors import UserError
-from benchmarks.profiles import Profile
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
 from benchmarks.tasks import TASKS
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import leases
 from benchmarks.kit.errors import UserError
-from benchmarks.leases import Leases, holder_of
+from benchmarks.run import leases
+from benchmarks.run.leases import Leases, holder_of
 
 RUNS = ("a-run", "b-run")
 
@@ -41,7 +41,7 @@ def test_a_run_has_one_holder_until_it_is_released(tmp_path):
 
 
 def test_a_dead_process_loses_its_runs_at_once(tmp_path):
-    code = f"from benchmarks.leases import Leases; print(Leases({str(tmp_path)!r}).take({RUNS!r}))"
+    code = f"from benchmarks.run.leases import Leases; print(Leases({str(tmp_path)!r}).take({RUNS!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert holder(tmp_path).exists()
     assert holder_of(tmp_path, "a-run") is None
@@ -108,7 +108,7 @@ def test_what_a_kill_leaves_between_two_steps_is_no_obstacle(tmp_path):
 
 
 def test_what_the_dead_left_is_swept_away(tmp_path):
-    code = f"from benchmarks.leases import Leases; Leases({str(tmp_path)!r}).take({RUNS!r})"
+    code = f"from benchmarks.run.leases import Leases; Leases({str(tmp_path)!r}).take({RUNS!r})"
     subprocess.run([sys.executable, "-c", code], check=True)
     half = holder(tmp_path).name
     (tmp_path / "locks" / f".{half}").mkdir()

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmarks import manifest
+from benchmarks.data import manifest
 from benchmarks.experts import FOLDER, model_card
 from benchmarks.kit.errors import UserError
 

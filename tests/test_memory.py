@@ -6,11 +6,12 @@ from contextlib import closing
 import pytest
 import torch
 
-from benchmarks import grid, memory, registry
-from benchmarks.configuration import configure, settings
-from benchmarks.environment import LearnerEnvironments
+from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.kit.replay import Replay
-from benchmarks.profiles import Profile
+from benchmarks.plan import grid, registry
+from benchmarks.plan.configuration import configure, settings
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import memory
 
 ONLINE = sorted(name for name, method in registry.methods().items() if method.online and method.lanes)
 TINY = {"sac.hidden": [8], "hidden": [8], "fit.steps": 1, "density.fit.steps": 1, "density.hidden": [8]}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from benchmarks.evaluation import Evaluator
+from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.standardiser import Standardiser
@@ -19,7 +19,7 @@ from benchmarks.peers import exchange, methods, returns, speed, venvs
 from benchmarks.peers.exchange import ForeignPolicy
 from benchmarks.peers.scripts.clock import Clock
 from benchmarks.peers.scripts.link import decode, encode
-from benchmarks.registry import find_method
+from benchmarks.plan.registry import find_method
 from benchmarks.tasks import TASKS
 
 

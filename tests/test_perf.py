@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import registry
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.perf import cases, comparison, growth, machine, products
+from benchmarks.plan import registry
 
 MACHINE = {"processor": "Some(R) CPU @ 2 family 6 model 1", "torch": "2.13.0", "python": "3.11"}
 

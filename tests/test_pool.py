@@ -8,14 +8,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import grid, pool, runner
-from benchmarks.claims import Claims
-from benchmarks.display import duration
 from benchmarks.kit.errors import UserError
-from benchmarks.profiles import Profile
-from benchmarks.recording import Recording, Settings
-from benchmarks.store import Store
-from benchmarks.verification import verify
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import pool, runner
+from benchmarks.run.claims import Claims
+from benchmarks.run.display import duration
+from benchmarks.run.recording import Recording, Settings
+from benchmarks.store.store import Store
+from benchmarks.store.verification import verify
 
 
 @pytest.fixture(autouse=True)

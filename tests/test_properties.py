@@ -12,14 +12,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import profiles
-from benchmarks.configuration import as_json, configure
-from benchmarks.configuration import settings as settings_of
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.sac import SACConfig
-from benchmarks.schema import STATUSES
-from benchmarks.store import Store
-from benchmarks.verification import verify
+from benchmarks.plan import profiles
+from benchmarks.plan.configuration import as_json, configure
+from benchmarks.plan.configuration import settings as settings_of
+from benchmarks.store.schema import STATUSES
+from benchmarks.store.store import Store
+from benchmarks.store.verification import verify
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.expert_commands import list_experts
+from benchmarks.cli.experts import list_experts
 from benchmarks.tasks import TASKS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import registry
 from benchmarks.kit.errors import UserError
+from benchmarks.plan import registry
 from benchmarks.tasks import TASKS, Task
 
 MY_TASK = Task("my-task", "InvertedPendulum-v5")

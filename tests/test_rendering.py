@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.episodes import Episode
+from benchmarks.data.rendering import film, repeats
+from benchmarks.instrument.episodes import Episode
 from benchmarks.kit.errors import UserError
-from benchmarks.rendering import film, repeats
 from benchmarks.tasks import Task
 
 BRIGHT = Task("bright", "Bright-v0")

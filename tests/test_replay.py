@@ -6,12 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.checkpoint import Checkpoint
 from benchmarks.kit import replay as module
 from benchmarks.kit.contract import Transition
 from benchmarks.kit.replay import ABSORBING_STEPS, Batch, Experience, Replay, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
+from benchmarks.run.checkpoint import Checkpoint
 
 
 def row(value, lanes=2):

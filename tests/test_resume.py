@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import grid, registry, runner
 from benchmarks.kit import replay
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
-from benchmarks.profiles import Profile
-from benchmarks.recording import Settings
-from benchmarks.store import Store
+from benchmarks.plan import grid, registry
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import runner
+from benchmarks.run.recording import Settings
+from benchmarks.store.store import Store
 
 BUDGET = 60
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import grid, runner
-from benchmarks.checkpoint import Checkpoint, CheckpointWarning
-from benchmarks.evaluation import Evaluator
+from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit import errors
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import in_one_line
-from benchmarks.profiles import Profile
-from benchmarks.recording import Recording, Settings
-from benchmarks.store import Store
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import runner
+from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning
+from benchmarks.run.recording import Recording, Settings
+from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 BUDGET, AT = 40, 15

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.store import Store
-from benchmarks.verification import verify
+from benchmarks.store.store import Store
+from benchmarks.store.verification import verify
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.schema import AVERAGES, RUNS, SCHEMA_VERSION
-from benchmarks.store import SetAside, Store
+from benchmarks.store.schema import AVERAGES, RUNS, SCHEMA_VERSION
+from benchmarks.store.store import SetAside, Store
 
 
 def test_what_is_written_comes_back(tmp_path, a_run):
@@ -130,7 +130,7 @@ def test_torn_foreign_and_misnamed_files_are_set_aside(tmp_path, a_run):
 
 
 def test_rows_of_a_newer_schema_version_are_set_aside(tmp_path, a_run, monkeypatch):
-    monkeypatch.setattr("benchmarks.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("benchmarks.store.schema.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     Store(tmp_path).write(*a_run())
     monkeypatch.undo()
     with pytest.warns(

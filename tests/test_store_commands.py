@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.schema import AVERAGES
-from benchmarks.store import SetAside, Store
-from benchmarks.verification import verify
+from benchmarks.store.schema import AVERAGES
+from benchmarks.store.store import SetAside, Store
+from benchmarks.store.verification import verify
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rich.console import Console
 from benchmarks.reporting import style, tables
 from benchmarks.reporting.formats import Cell, Row, Table, latex_escape, to_latex, to_markdown, to_rich, without_repeats
 from benchmarks.reporting.results import Results, family, settings
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 MEMORY = "transcribed from memory of arXiv 2010.09808, Table 2; check against the PDF before citing"
 

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from benchmarks import tracking
+from benchmarks.run import tracking
 
 wandb = pytest.importorskip("wandb", reason="wandb is an extra")
 

@@ -6,16 +6,18 @@ import minari
 import pytest
 from rich.console import Console
 
-from benchmarks import datasets, grid, manifest
-from benchmarks.experts import load_expert, model_card, training
+from benchmarks.data import datasets, manifest
+from benchmarks.data.publishing import publish
+from benchmarks.experts import load_expert, model_card
 from benchmarks.experts.measure import measure_returns
-from benchmarks.experts.publishing import publish
-from benchmarks.experts.snapshots import read_snapshot, snapshot_path
 from benchmarks.kit.errors import UserError
-from benchmarks.profiles import Profile
-from benchmarks.recording import Settings
-from benchmarks.runner import run_cell
-from benchmarks.store import Store
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import training
+from benchmarks.run.recording import Settings
+from benchmarks.run.runner import run_cell
+from benchmarks.run.snapshots import read_snapshot, snapshot_path
+from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS, read_references
 
 PENDULUM = TASKS["inverted-pendulum"]

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import rescaled_log_std
 from benchmarks.kit.streams import Streams
-from benchmarks.staging import whole_file
 
 FOLDER = Path(__file__).parent
 """Where the experts lie."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.environment import make, simulation_versions, spaces
+from benchmarks.instrument.environment import make, simulation_versions, spaces
 from benchmarks.tasks import Task
 
 from . import ExpertPolicy

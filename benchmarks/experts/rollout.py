@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from benchmarks.environment import ActionScale, make, spaces
-from benchmarks.episodes import Episode
+from benchmarks.instrument.environment import ActionScale, make, spaces
+from benchmarks.instrument.episodes import Episode
 from benchmarks.tasks import Task
 
 from . import ExpertPolicy

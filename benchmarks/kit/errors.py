@@ -1,5 +1,8 @@
 """The exceptions that are shown to the user as a single line, without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Something the user can fix: the message names the thing at fault and the fix, in one line."""
@@ -21,3 +24,11 @@ def in_one_line(error: BaseException) -> str:
     text, half = " ".join(str(error).split()), LONGEST // 2
     text = text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the most similar known one, and all of them."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none'}"

@@ -13,7 +13,7 @@ from benchmarks.reporting import statistics
 from benchmarks.reporting.comparison import Difference, difference
 from benchmarks.reporting.formats import EMPTY, Cell, Row, Table
 from benchmarks.reporting.results import Entry, Results
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 METHODS = "benchmarks.peers.methods"
 BC = ("bc", f"{METHODS}:IMITATION_BC", f"{METHODS}:IMITATION_BC_TUNED")

@@ -19,10 +19,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import provenance, schema
+from benchmarks import provenance
+from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting.formats import Cell, Row, Table
-from benchmarks.staging import whole_file
+from benchmarks.store import schema
 from benchmarks.terminal import console
 
 from .exchange import COLUMNS, SCRIPTS
@@ -310,7 +311,8 @@ def run(path: Path, contestants: Sequence[Contestant], rounds: int, warmup: int,
 
 def _export(path: Path, demos: int, seed: int) -> None:
     """Write the suite's demonstrations as arrays, for a script that cannot read them itself."""
-    from benchmarks import datasets, registry  # imports minari and torch
+    from benchmarks.data import datasets  # imports minari and torch
+    from benchmarks.plan import registry
 
     lent = datasets.load(registry.find_task(TASK), "embedded", demos, 1, seed)
     np.savez(path, **{name: getattr(lent, name) for name in COLUMNS})

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from benchmarks import registry
-from benchmarks.configuration import configure, settings
 from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.replay import Batch
+from benchmarks.plan import registry
+from benchmarks.plan.configuration import configure, settings
 from benchmarks.terminal import counted
 
 OBSERVATIONS, ACTIONS = 17, 6

@@ -7,7 +7,7 @@ import statistics
 import pytest
 import torch
 
-from benchmarks.perf import machine
+from . import machine
 
 torch.set_num_threads(1)
 

@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.kit.replay import demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
-from benchmarks.perf import cases
 from ndi.ebm import EBMConfig
 from ndi.made import MADEConfig
+
+from . import cases
 
 STEPS = 20
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks import registry
-from benchmarks.perf import cases, products
+from benchmarks.plan import registry
+
+from . import cases, products
 
 
 @pytest.mark.benchmark(group="Methods, without simulation")

@@ -11,10 +11,11 @@ from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SACConfig
 from benchmarks.kit.standardiser import Standardiser
-from benchmarks.perf import cases
 from ndi.ebm import EBMConfig
 from ndi.made import MADEConfig
 from ndi.reward import NDIReward, RewardConfig
+
+from . import cases
 
 ROWS = 320_000
 """Transitions of all lanes together: far more than the processor's caches hold."""

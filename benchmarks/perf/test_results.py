@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import reporting
-from benchmarks.store import Store
+from benchmarks.store.store import Store
 
 EVALUATIONS = tuple(range(0, 100_001, 10_000))
 

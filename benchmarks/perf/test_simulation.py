@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.environment import LearnerEnvironments
-from benchmarks.evaluation import Evaluator
+from benchmarks.instrument.environment import LearnerEnvironments
+from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
-from benchmarks.perf import cases
 from benchmarks.tasks import TASKS
+
+from . import cases
 
 STEPS = 50
 

@@ -6,7 +6,8 @@ import torch
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.peers.exchange import MATCHED
-from benchmarks.perf import cases, products
+
+from . import cases, products
 
 PRECISIONS = ["float32", "bfloat16"]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.store import SetAside, Store
+from benchmarks.store.store import SetAside, Store
 
 from . import ablations, page, plots, tables
 from .formats import to_latex, to_markdown, to_rich, without_repeats

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
-from benchmarks.staging import whole_file
 from benchmarks.terminal import counted
 
 from . import style

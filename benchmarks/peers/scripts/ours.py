@@ -7,12 +7,13 @@ from contextlib import closing
 import torch
 from clock import LEARNING_STARTS, Clock, arguments
 
-from benchmarks import datasets, registry
-from benchmarks.configuration import configure
-from benchmarks.environment import LearnerEnvironments
+from benchmarks.data import datasets
+from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.kit.contract import Problem
 from benchmarks.peers.exchange import MATCHED
-from benchmarks.profiles import Profile
+from benchmarks.plan import registry
+from benchmarks.plan.configuration import configure
+from benchmarks.plan.profiles import Profile
 
 TASK = "halfcheetah"
 SETTINGS = {f"sac.{name}": value for name, value in MATCHED.items()} | {"sac.warmup": LEARNING_STARTS}

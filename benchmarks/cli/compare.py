@@ -1,0 +1,101 @@
+"""The verb `ndi-bench compare`: a new method against another, or new runs against stored ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.terminal import console
+
+if TYPE_CHECKING:
+    from benchmarks.reporting.results import Entry, Results
+
+
+def compare(
+    folder: Annotated[Path, typer.Argument(help="Results folder with our runs.")],
+    reference: Annotated[Path | None, typer.Argument(help="Results folder with theirs. Default: the same.")] = None,
+    method: Annotated[str | None, typer.Option(help="Ours, by commas. Default: all that learn.")] = None,
+    against: Annotated[str | None, typer.Option(help="Theirs: one method. Default: each method's own runs.")] = None,
+    level: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance of any false verdict, over all lines together.")
+    ] = 0.05,
+    margin: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Smallest difference that counts: a share of the way from random to expert."),
+    ] = 0.05,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 if anything is worse or missing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
+) -> None:
+    """Compare final returns: is a new method better than another, are new runs worse than stored ones?
+
+    Both sides must have followed the same protocol: environment, demonstrations, environment steps, evaluation
+    episodes. Only seeds that both completed are compared.
+
+    A new method: ndi-bench compare results/mine results/desk --method mine --against ndi-made
+
+    A change of the code: ndi-bench compare results/quick results/quick-current --gate
+    """
+    from benchmarks.reporting import comparison
+    from benchmarks.reporting.formats import to_markdown, to_rich
+
+    if reference is None and against is None:
+        raise UserError("there is nothing to compare with; name a second results folder or a method with --against")
+    ours = _results(folder)
+    theirs = ours if reference is None else _results(reference)
+    pairs = _pairs(ours, theirs, method, against)
+    matches = comparison.compare(ours, theirs, pairs, level, margin)
+    missing = comparison.missing(ours, theirs, pairs)
+    remarks = comparison.notes(ours, theirs, matches)
+    if missing:
+        remarks.append(f"Only on the other side: {', '.join(missing)}.")
+    table = comparison.comparison_table(matches, level, margin, remarks)
+    for part in to_rich(table, console.width):
+        console.print(part)
+    if out is not None:
+        try:
+            out.write_text(to_markdown(table), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {out}: {error.strerror}; choose another file with --out") from None
+    if gate:
+        worse = sum(match.verdict.startswith(comparison.WORSE) for match in matches)
+        console.print(f"gate: {worse} worse, {len(missing)} missing, of {len(matches) + len(missing)}", highlight=False)
+        if worse or missing:
+            raise typer.Exit(1)
+
+
+def _results(folder: Path) -> Results:
+    from benchmarks import reporting
+
+    if not folder.is_dir():
+        raise UserError(f"there is no results folder {folder}; `ndi-bench run --out {folder}` would make it")
+    return reporting.read(folder, console)
+
+
+def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Entry, Entry]]:
+    """Who meets whom."""
+    here, there = _entries(ours), _entries(theirs)
+    names = [part.strip() for part in (method or "").split(",") if part.strip()]
+    chosen = [_find(here, name, "--method") for name in names]
+    if against is not None:
+        other = _find(there, against, "--against")
+        chosen = chosen or [entry for entry in here.values() if entry.contestant]
+        pairs = [(entry, other) for entry in chosen if ours is not theirs or entry != other]
+        if not pairs:
+            raise UserError(f"--against {against}: there is nothing but itself to compare it with; change --method")
+        return pairs
+    chosen = chosen or [entry for entry in there.values() if entry.method not in ("random", "expert")]
+    # what is there and not here is still a pair: it is missing
+    return [(here.get(entry.name, entry), _find(there, entry.name, "--method")) for entry in chosen]
+
+
+def _entries(results: Results) -> dict[str, Entry]:
+    return {entry.name: entry for demos in results.demonstration_numbers for entry in results.entries(demos)}
+
+
+def _find(entries: dict[str, Entry], name: str, option: str) -> Entry:
+    if name not in entries:
+        raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(entries))}")
+    return entries[name]

@@ -1,0 +1,177 @@
+"""The verbs about data: `ndi-bench demos list|build|record|show` and `ndi-bench references`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError
+from benchmarks.terminal import console, table
+
+if TYPE_CHECKING:
+    from benchmarks.instrument.episodes import Episode
+    from benchmarks.tasks import Task
+
+demos_app = typer.Typer(no_args_is_help=True, help="Demonstrations: list, build and look at Minari datasets.")
+
+Dataset = Annotated[str, typer.Option(help='"embedded", "hub", or the id of a local Minari dataset.')]
+
+
+@demos_app.command("list")
+def list_demos() -> None:
+    """List the local datasets, and the embedded ones that can be built."""
+    from benchmarks.data import datasets
+
+    shown = table("Dataset", "Episodes", "Mean return", "Content", "Folder")
+    for info in datasets.listing():
+        mean = f"{info.mean_return:,.1f}" if info.mean_return == info.mean_return else "-"
+        where = str(info.path) if info.path else "(built at first use)"
+        shown.add_row(info.dataset_id, str(info.episodes), mean, info.content_hash or "-", escape(where))
+    console.print(shown)
+
+
+@demos_app.command("build")
+def build_demos(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks or tags.")] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", help="The same as an option; repeatable.")] = None,
+    dataset: Dataset = "embedded",
+) -> None:
+    """Build, or download, the datasets of tasks if they are not there, and check all of them."""
+    from benchmarks.data import datasets, manifest
+    from benchmarks.plan import registry
+
+    names = [*(tasks or []), *(task or [])]
+    if not names:
+        raise UserError("no task is given; name some, such as `ndi-bench demos build hopper`, or the tag paper")
+    for found in registry.find_tasks(names):
+        info = datasets.prepare(found, dataset)
+        published = dataset == "embedded" and manifest.read().get(found.name, {}).get("content_hash")
+        console.print(
+            f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, "
+            f"content {info.content_hash}{' as published' * (info.content_hash == published)}, in {info.path}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@demos_app.command("record")
+def record_demos(
+    task: Annotated[str, typer.Argument(help="The task, or my_module:TASK.")],
+    dataset_id: Annotated[str, typer.Argument(help="Id of the new dataset, such as lab/hopper/expert-v0.")],
+    folder: Annotated[Path, typer.Option("--from", help="Folder of the expert, as `ndi-bench experts train` left it.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many to play.")] = 25,
+) -> None:
+    """Build a dataset from an expert of your own; use it with --dataset and its id."""
+    from benchmarks.data import datasets
+    from benchmarks.plan import registry
+
+    info = datasets.record(registry.find_task(task), dataset_id, folder, episodes)
+    console.print(
+        f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, in {info.path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@demos_app.command("show")
+def show_demos(
+    task: Annotated[str, typer.Argument(help="The task the dataset is for.")],
+    dataset: Dataset = "embedded",
+    figure: Annotated[
+        Path | None, typer.Option(help="Where to draw (.png, .svg, .pdf). Default: TASK-demonstrations.png here.")
+    ] = None,
+    render: Annotated[
+        Path | None, typer.Option(help="Also film an episode: FILE.gif, or FILE.mp4 with the extra `video`.")
+    ] = None,
+    episode: Annotated[int, typer.Option(min=0, help="Which episode to film.")] = 0,
+) -> None:
+    """Show what is known about a task's dataset: metadata, every episode, marginals as a figure, a video on demand."""
+    from benchmarks.data import datasets
+    from benchmarks.plan import registry
+
+    found = registry.find_task(task)
+    metadata, episodes, seeds = datasets.details(found, dataset)
+    shown = table("Field", "Value")
+    for field, value in metadata.items():
+        shown.add_row(field, escape(str(value)))
+    console.print(shown)
+    shown = table("Episode", "Seed", "Steps", "Return", "Ended by")
+    for one, seed in zip(episodes, seeds, strict=True):
+        end = "terminal state" if one.terminations[-1] else "time limit" if one.truncations[-1] else "its recorder"
+        shown.add_row(
+            str(one.number), "-" if seed is None else str(seed), f"{len(one):,}", f"{one.total_return:,.1f}", end
+        )
+    console.print(shown)
+    _draw(found, metadata["dataset_id"], episodes, figure or Path(f"{found.name}-demonstrations.png"))
+    if render is not None:
+        _film(found, episodes, seeds, episode, render)
+
+
+def references(
+    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks or tags; default: all that are shipped.")] = None,
+) -> None:
+    """Show the reference returns that scores are normalised with: random policy and expert.
+
+    `ndi-bench experts publish` measures them.
+    """
+    from benchmarks.plan import registry
+    from benchmarks.tasks import TASKS, read_references
+
+    shown = table("Task", "Random", "Expert", "Episodes", "Measured with")
+    stored = read_references()
+    for task in registry.find_tasks(tasks or TASKS):
+        entry = stored.get(task.name, {})
+        means = [_in_words(entry.get(policy)) for policy in ("random", "expert")]
+        number = str(entry["random"]["episodes"]) if entry else "-"
+        versions = ", ".join(f"{key} {value}" for key, value in entry.get("versions", {}).items())
+        shown.add_row(task.name, *means, number, escape(versions) or "-")
+    console.print(shown)
+
+
+def _in_words(measured: dict[str, Any] | None) -> str:
+    return f"{measured['mean']:,.1f} ± {measured['standard_error']:,.1f}" if measured else "-"
+
+
+def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> None:
+    """Write the figure of a dataset."""
+    import numpy as np
+
+    from benchmarks.instrument.environment import ActionScale, make, spaces
+    from benchmarks.reporting.marginals import dataset_figure
+
+    environment = make(task)
+    scale = ActionScale.of(spaces(environment)[1])
+    environment.close()
+    figure = dataset_figure(
+        f"{dataset_id}: {len(episodes)} episodes",
+        [one.total_return for one in episodes],
+        [len(one) for one in episodes],
+        [bool(one.terminations[-1]) for one in episodes],
+        np.concatenate([one.observations[:-1] for one in episodes]),
+        scale.to_unit(np.concatenate([one.actions for one in episodes])),
+        {"expert": task.expert_return, "random": task.random_return},
+    )
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--figure {path} cannot be written: {error}") from None
+    console.print(f"Marginals of states and actions: {path}", highlight=False, soft_wrap=True)
+
+
+def _film(task: Task, episodes: list[Episode], seeds: tuple[int | None, ...], number: int, path: Path) -> None:
+    """Write the video of the episode with a number."""
+    from benchmarks.data import rendering
+
+    chosen = [(one, seed) for one, seed in zip(episodes, seeds, strict=True) if one.number == number]
+    if not chosen:
+        last = max(one.number for one in episodes)
+        raise UserError(f"--episode {number}: there is no such episode; the last one is {last}")
+    ((one, seed),) = chosen
+    if seed is None:
+        raise UserError(f"--render: episode {number} has no stored seed, so it cannot be played again")
+    rendering.film(task, one, seed, path)
+    note = "" if rendering.repeats(task, one, seed) else ", though this simulator does not repeat it exactly"
+    console.print(f"Episode {number}: {path}{note}", highlight=False, soft_wrap=True)

@@ -1,0 +1,136 @@
+"""The verbs about experts: `ndi-bench experts list|train|measure|publish`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError
+from benchmarks.terminal import console, table
+
+experts_app = typer.Typer(
+    no_args_is_help=True, help="Experts: the policies behind the embedded demonstrations, and how to train more."
+)
+
+OUT = Path("results/experts")
+"""Where experts are trained."""
+
+Task = Annotated[str, typer.Argument(help="A task, or my_module:TASK.")]
+From = Annotated[
+    Path | None, typer.Option("--from", help="Folder of a trained expert. Default: the experts shipped here.")
+]
+Episodes = Annotated[int, typer.Option(min=2, help="Episodes per measured return.")]
+
+
+@experts_app.command("list")
+def list_experts(
+    folder: From = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the rows of the README's table.")] = False,
+) -> None:
+    """List the experts with how they were trained and what they return (mean ± standard error)."""
+    from benchmarks import experts
+    from benchmarks.tasks import TASKS
+
+    folder = folder or experts.FOLDER
+    names = list(dict.fromkeys([*TASKS, *sorted(path.stem for path in folder.glob("*.safetensors"))]))
+    rows = []
+    for name in names:
+        if experts.has_expert(name, folder):
+            card = experts.model_card(name, folder)
+            returns = [_in_words(card["returns"][kind]) for kind in ("deterministic", "stochastic")]
+            rows.append((name, str(card["algorithm"]), f"{card['steps']:,}", *returns))
+        else:
+            rows.append((name, "none yet", "", "", ""))
+    if markdown:
+        for row in rows:
+            console.print(escape(f"| {' | '.join(row)} |".replace("|  ", "| ")), soft_wrap=True, highlight=False)
+        return
+    shown = table("Task", "Algorithm", "Steps", "Deterministic", "Stochastic")
+    for row in rows:
+        shown.add_row(*map(escape, row))
+    console.print(shown)
+
+
+@experts_app.command("train")
+def train_expert(
+    task: Task,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Environment steps. Default: ten times the task's budget.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the run.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting: sac.FIELD=VALUE; `ndi-bench methods sac` lists the fields."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to train; interrupted trainings go on from there.")] = OUT,
+    episodes: Episodes = 100,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Minutes between checkpoints.")] = 5.0,
+) -> None:
+    """Train an expert with the suite's SAC on the true reward, measure it, and write its weights and model card.
+
+    The run is stored like any other; the policy of its best evaluation becomes the expert. Given again, the command
+    goes on where it was interrupted.
+
+    Example: ndi-bench experts train hopper --steps 1000000
+    """
+    from benchmarks.run.training import train
+
+    card = train(task, out, console, steps, seed, set_ or [], episodes, checkpoint_minutes)
+    if card is None:
+        command = shlex.join(["ndi-bench", *sys.argv[1:]])
+        console.print(f"Interrupted; go on with:\n  {escape(command)}", soft_wrap=True)
+        raise typer.Exit(130)
+    _print_returns(card["task"], card["returns"])
+    files = f"{out / card['task']}.safetensors and .json"
+    console.print(f"The expert after {card['steps']:,} steps is in {files}", highlight=False, soft_wrap=True)
+
+
+@experts_app.command("measure")
+def measure_expert(task: Task, folder: From = None, episodes: Episodes = 100) -> None:
+    """Measure what an expert returns, with deterministic and with sampled actions."""
+    from benchmarks import experts
+    from benchmarks.experts.measure import measure_returns
+    from benchmarks.plan import registry
+
+    found = registry.find_task(task)
+    policy = experts.load_expert(found.name, folder=folder or experts.FOLDER)
+    _print_returns(found.name, measure_returns(found, policy, episodes)["returns"])
+
+
+@experts_app.command("publish")
+def publish_expert(
+    tasks: Annotated[list[str], typer.Argument(help="Tasks or tags.")],
+    folder: From = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Ship it even if the shipped one is better.")] = False,
+    episodes: Episodes = 100,
+) -> None:
+    """Ship experts with the package, and measure and record all that depends on them (for maintainers).
+
+    Written are weights, model card, reference returns and the manifest of the embedded dataset. Without --from, the
+    shipped experts are measured anew, as after a new version of the simulator. Rows for the README: `experts list
+    --markdown`.
+    """
+    from benchmarks import experts
+    from benchmarks.data.publishing import publish
+    from benchmarks.plan import registry
+
+    for task in registry.find_tasks(tasks):
+        if folder is None and not experts.has_expert(task.name):
+            raise UserError(f"there is no expert of {task.name} yet; give the folder of a trained one with --from")
+        card = publish(task.name, folder or experts.FOLDER, replace, episodes)
+        _print_returns(task.name, card["returns"])
+
+
+def _print_returns(name: str, returns: dict[str, Any]) -> None:
+    both = ", ".join(f"{kind} {_in_words(returns[kind])}" for kind in ("deterministic", "stochastic"))
+    number = returns["stochastic"]["episodes"]
+    console.print(f"{name}: {both} ({number} episodes each)", highlight=False, soft_wrap=True)
+
+
+def _in_words(measured: dict[str, Any]) -> str:
+    return f"{measured['mean']:,.0f} ± {measured['standard_error']:,.0f}"

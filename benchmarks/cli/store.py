@@ -1,0 +1,213 @@
+"""The verbs about stored runs: `ndi-bench store verify|ls|show|export`."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.terminal import console, counted, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.store.store import Store
+
+store_app = typer.Typer(no_args_is_help=True, help="Stored runs: check, list, look at and export them.")
+
+Folder = Annotated[Path, typer.Argument(help="Results folder.")]
+QUICK = Path("results/quick")
+Tasks = Annotated[str | None, typer.Option("--task", help="Only these tasks, by commas.")]
+Methods = Annotated[str | None, typer.Option("--method", help="Only these methods, by commas.")]
+Statuses = Annotated[str | None, typer.Option("--status", help="Only runs that ended so: completed,failed,...")]
+
+
+@store_app.command("verify")
+def verify_store(folder: Folder = QUICK) -> None:
+    """Read every file of a results folder and name what is torn, foreign, double or left over.
+
+    Nothing is changed. Exit code: 0 if all is well, 1 if something is wrong, 2 if there is nothing to read.
+    """
+    from benchmarks.store.verification import verify
+
+    runs, found = verify(_store(folder))
+    if not runs and not found:
+        raise UserError(f"there are no runs in {folder}; make some with `ndi-bench run --out {folder}`")
+    for finding in found:
+        color = "red" if finding.wrong else "yellow"
+        console.print(
+            f"[{color}]{escape(str(finding.path))}: {escape(finding.reason)}[/{color}]", highlight=False, soft_wrap=True
+        )
+    wrong = sum(finding.wrong for finding in found)
+    result = f"{counted(wrong, 'thing')} wrong" if wrong else "all is well"
+    console.print(f"{counted(runs, 'run')} in {folder}: {result}", highlight=False, soft_wrap=True)
+    if wrong:
+        raise typer.Exit(1)
+
+
+@store_app.command("ls")
+def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None, status: Statuses = None) -> None:
+    """List the runs, one line each: how they ended, where, and their final return."""
+    from benchmarks.run.display import duration
+
+    runs, evaluations = _store(folder).averages()
+    runs = _chosen(runs, task=task, method=method, status=status)
+    final = evaluations[evaluations["final"]].set_index("run_id")["return"]
+    shown = table("Run", "Status", "Steps", "Return", "Time", "Error")
+    for run in runs.to_dict("records"):
+        score = final.get(run["run_id"])
+        shown.add_row(
+            run["run_id"],
+            run["status"],
+            f"{run['steps']:,}",
+            "-" if score is None else f"{score:,.1f}",
+            duration(run["train_seconds"] + run["eval_seconds"]),
+            "" if run["status"] == "completed" else escape(str(run["error"])),
+        )
+    if len(runs):
+        console.print(shown)
+    statuses = ", ".join(f"{number} {name}" for name, number in runs["status"].value_counts().items())
+    console.print(counted(len(runs), "run") + (f": {statuses}" if statuses else ""), highlight=False)
+
+
+@store_app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="Id of a run, or the beginning of one.")], folder: Folder = QUICK
+) -> None:
+    """Show all that is stored of a run: where it comes from, its settings, how it ended, its evaluations."""
+    runs, evaluations = _store(folder).averages()
+    record = _one(runs, run)
+    fields = table("Field", "Value")
+    for name, value in record.items():
+        for field, inner in _flat(name, json.loads(value) if name in ("config", "versions", "changes") else value):
+            fields.add_row(field, escape(_in_words(inner)))
+    console.print(fields)
+    shown = table("Step", "Update", "Episodes", "Return", "Normalised", "KL from the expert", "")
+    for row in evaluations[evaluations["run_id"] == record["run_id"]].to_dict("records"):
+        divergence = "-" if row["kl"] != row["kl"] else f"{row['kl']:,.2f}"
+        shown.add_row(
+            f"{row['step']:,}",
+            f"{row['update']:,}",
+            str(row["episodes"]),
+            f"{row['return']:,.1f}",
+            f"{row['normalized']:.3f}",
+            divergence,
+            "final" * row["final"],
+        )
+    console.print(shown if shown.row_count else "No evaluation is stored.")
+
+
+@store_app.command("export")
+def export_rows(
+    file: Annotated[Path, typer.Argument(help="File to write: .csv, .parquet or .json.")],
+    folder: Folder = QUICK,
+    rows: Annotated[str, typer.Option(help="evaluations (one row an episode) or runs.")] = "evaluations",
+    task: Tasks = None,
+    method: Methods = None,
+    status: Statuses = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write the stored rows to one file: every evaluation episode with the columns of its run, or the runs alone."""
+    from benchmarks.store.store import SetAside
+
+    if rows not in ("evaluations", "runs"):
+        raise UserError(f"--rows {rows}: it must be evaluations or runs")
+    if file.suffix not in _WRITERS:
+        raise UserError(f"{file}: the name must end in {', '.join(_WRITERS)}")
+    if file.exists() and not force:
+        raise UserError(f"{file} exists already; add --force to overwrite it")
+    store = _store(folder)
+    frame = _chosen(store.runs(), task=task, method=method, status=status)
+    if rows == "evaluations":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SetAside)  # said when the runs were read
+            evaluations = store.evaluations()
+        shared = [name for name in evaluations if name in frame and name != "run_id"]
+        frame = evaluations.merge(frame.drop(columns=shared), on="run_id")
+    _write(frame, file)
+    console.print(f"{counted(len(frame), 'row')} of {folder} written to {file}", highlight=False, soft_wrap=True)
+
+
+def _store(folder: Path) -> Store:
+    from benchmarks.store.store import Store
+
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; make results with `ndi-bench run --out {folder}`")
+    inside = sorted(str(runs.parent) for runs in folder.glob("*/runs") if runs.is_dir())
+    if inside and not (folder / "runs").is_dir():
+        raise UserError(f"{folder} is no results folder; there are {', '.join(inside)}")
+    return Store(folder)
+
+
+def _chosen(runs: pd.DataFrame, **choices: str | None) -> pd.DataFrame:
+    """The runs that agree with comma-separated choices of columns."""
+    from benchmarks.store.schema import STATUSES
+
+    for column, text in choices.items():
+        names = [part.strip() for part in (text or "").split(",") if part.strip()]
+        known = sorted(set(runs[column]) | set(STATUSES if column == "status" else ()))
+        for name in names:
+            if name not in known:
+                raise UserError(f"--{column} {name}: {near_miss(name, known)}")
+        if names:
+            runs = runs[runs[column].isin(names)]
+    return runs
+
+
+def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:
+    """The run with an id, or the only one whose id begins so."""
+    begin = runs[runs["run_id"].str.startswith(name)]
+    chosen = begin[begin["run_id"] == name] if (begin["run_id"] == name).any() else begin
+    if len(chosen) > 1:
+        raise UserError(f"{len(chosen)} runs begin with {name}; see `ndi-bench store ls`")
+    if chosen.empty:
+        raise UserError(f"there is no run {name}: {near_miss(name, list(runs['run_id']))}")
+    return {str(key): value for key, value in chosen.to_dict("records")[0].items()}
+
+
+def _in_words(value: Any) -> str:
+    """A stored value for people: a dash for what is missing."""
+    values = list(value) if hasattr(value, "__len__") and not isinstance(value, str) else None
+    if values is not None:
+        return ", ".join(map(str, values)) or "-"
+    return "-" if value is None or value != value else str(value)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Nested settings with dotted names."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}.{key}", inner)
+    else:
+        yield name, value
+
+
+def _write(frame: pd.DataFrame, file: Path) -> None:
+    """Write a table, whole or not at all."""
+    from benchmarks.files import whole_file
+
+    try:
+        with whole_file(file) as target:
+            _WRITERS[file.suffix](frame, target)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
+
+
+def _to_json(frame: pd.DataFrame, target: BinaryIO) -> None:
+    """A list of rows, one a line; all digits, and null for what is missing."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    lines = ",\n".join(json.dumps(row, default=lambda value: value.tolist()) for row in rows)
+    target.write(f"[\n{lines}\n]\n".encode())
+
+
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, BinaryIO], None]] = {
+    ".csv": lambda frame, target: frame.to_csv(target, index=False),
+    ".parquet": lambda frame, target: frame.to_parquet(target, index=False),
+    ".json": _to_json,
+}

@@ -1,0 +1,388 @@
+"""Minari datasets -> Demonstrations. The only file that imports minari.
+
+A dataset is chosen by "embedded" (built here once, from the shipped expert), "hub" (the official one, downloaded once)
+or the id of any local Minari dataset. Local datasets lie where Minari has them: MINARI_DATASETS_PATH, or
+~/.minari/datasets. A killed process leaves no half-made dataset, and several processes may ask for the same one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import math
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import minari
+import numpy as np
+from minari.data_collector import EpisodeBuffer
+from minari.storage import get_dataset_path
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.experts import FOLDER, has_expert, load_expert, model_card
+from benchmarks.experts.rollout import expert_player, rollout
+from benchmarks.files import staged, variables
+from benchmarks.instrument.environment import ActionScale, make, require_spaces, simulation_versions
+from benchmarks.instrument.episodes import Episode, check_bounds, choose, content_hash, demonstrations
+from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import UserError, in_one_line
+from benchmarks.tasks import TASKS, Task
+
+from . import manifest
+
+EPISODES = 25
+"""Episodes of an embedded dataset."""
+FIRST_SEED = 2_000_000
+"""Reset seed of its first episode; neither a training, an evaluation nor a reference seed."""
+
+_ID = re.compile(r"([-\w]{2,}/)*[-\w]+-v\d+")
+
+
+class DatasetWarning(UserWarning):
+    """A dataset can be used but is not quite what one may expect."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A dataset as far as a user wants to know it."""
+
+    dataset_id: str
+    """Minari id."""
+    content_hash: str | None
+    """First 16 hex digits of the SHA-256 of all episodes; None if not known without reading the dataset."""
+    episodes: int
+    """Number of whole episodes."""
+    mean_return: float
+    """Mean undiscounted return over all episodes; NaN if not known without reading the dataset."""
+    path: Path | None
+    """Folder of the dataset; None while it is not there."""
+
+
+def resolve(task: Task, choice: str) -> str:
+    """Minari id of a choice, without building or downloading anything.
+
+    Args:
+        task: the task.
+        choice: "embedded", "hub", or the id of a local dataset.
+
+    Raises:
+        UserError: the task has no such dataset, or the choice is no Minari id.
+    """
+    if choice == "embedded":
+        if task.embedded_dataset is None:
+            raise UserError(f"task {task.name} has no embedded dataset; use --dataset NAMESPACE/NAME-vN")
+        return task.embedded_dataset
+    if choice == "hub":
+        if task.hub_dataset is None:
+            raise UserError(f"task {task.name} has no dataset on the Minari hub; use --dataset NAMESPACE/NAME-vN")
+        return task.hub_dataset
+    if not _ID.fullmatch(choice):
+        raise UserError(f"{choice!r} is no dataset: use embedded, hub, or the id of a local one, NAMESPACE/NAME-vN")
+    return choice
+
+
+def prepare(task: Task, choice: str) -> DatasetInfo:
+    """Build or download the dataset if it is not there, and check all of it.
+
+    Args:
+        task: the task.
+        choice: "embedded", "hub", or the id of a local dataset.
+
+    Raises:
+        UserError: the dataset is missing, damaged, contains NaN, or does not fit the task; or it cannot be obtained.
+    """
+    dataset = _open(task, choice)
+    episodes = _read(dataset, dataset.episode_indices)
+    mean_return = float(np.mean([episode.total_return for episode in episodes]))
+    name = dataset.spec.dataset_id
+    info = DatasetInfo(name, content_hash(episodes), len(episodes), mean_return, _folder(name))
+    if choice == "embedded":
+        _verify(task, info)
+    return info
+
+
+def expected(task: Task, choice: str) -> DatasetInfo | None:
+    """What `prepare` will report, without building or downloading; None if it cannot be known.
+
+    Raises:
+        UserError: as `resolve`; or the dataset is there but cannot be used.
+    """
+    dataset_id = resolve(task, choice)
+    if choice == "embedded":
+        built = _folder(dataset_id).exists()
+        metadata = _metadata(dataset_id) if built else manifest.read().get(task.name, {})
+        return _summary(dataset_id, metadata, _folder(dataset_id) if built else None)
+    return prepare(task, choice) if _folder(dataset_id).exists() else None
+
+
+def load(task: Task, choice: str, demos: int, subsample: int, seed: int) -> Demonstrations:
+    """Demonstrations of one run, the same for every method.
+
+    Args:
+        task: the task.
+        choice: "embedded", "hub", or the id of a local dataset; built or downloaded if it is not there.
+        demos: number of whole episodes; those of a smaller number are among those of a larger one.
+        subsample: keep every k-th transition, from a random offset per episode; next observations stay the true ones.
+        seed: picks the episodes and the offsets.
+
+    Raises:
+        UserError: as `prepare`; or the dataset has fewer episodes than `demos`.
+    """
+    if demos < 1 or subsample < 1:
+        raise UserError(f"demos and subsample must be at least 1, they are {demos} and {subsample}")
+    dataset = _open(task, choice)
+    name, available = dataset.spec.dataset_id, dataset.total_episodes
+    if demos > available:
+        raise UserError(f"dataset {name} has {available} episodes and {demos} are asked for; lower --demos")
+    episodes = _read(dataset, choose(dataset.episode_indices, demos, seed))
+    try:
+        return demonstrations(episodes, ActionScale.of(dataset.action_space), subsample, seed)
+    except UserError as error:
+        raise UserError(f"dataset {name}: {error}") from error
+
+
+def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:
+    """All local datasets, then the embedded ones that can be built; reads no episodes."""
+    local, published = _local(), manifest.read()
+    found = [_summary(dataset_id, metadata, _folder(dataset_id)) for dataset_id, metadata in local.items()]
+    for task in tasks:
+        if task.embedded_dataset is not None and task.embedded_dataset not in local and has_expert(task.name):
+            found.append(_summary(task.embedded_dataset, published.get(task.name, {}), None))
+    return found
+
+
+def details(task: Task, choice: str) -> tuple[dict[str, Any], list[Episode], tuple[int | None, ...]]:
+    """A dataset's metadata, its episodes, and the seeds they were reset with (None where not stored).
+
+    Raises:
+        UserError: as `prepare`.
+    """
+    dataset = _open(task, choice)
+    episodes = _read(dataset, dataset.episode_indices)
+    stored = dataset.storage.get_episode_metadata(dataset.episode_indices)
+    return _metadata(dataset.spec.dataset_id), episodes, tuple(metadata.get("seed") for metadata in stored)
+
+
+def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) -> DatasetInfo:
+    """Build a dataset from an expert that is not shipped, such as one of a task of one's own.
+
+    Args:
+        task: the task.
+        dataset_id: Minari id of the new dataset.
+        folder: where the expert's weights and model card lie.
+        episodes: how many to play.
+
+    Raises:
+        UserError: the id is none or taken, there is no such expert, or the dataset cannot be written.
+    """
+    if not _ID.fullmatch(dataset_id):
+        raise UserError(f"{dataset_id!r} is no id of a dataset; use one such as lab/{task.name}/expert-v0")
+    if _folder(dataset_id).exists():
+        raise UserError(f"dataset {dataset_id} is in {_folder(dataset_id)} already; use another id, or delete it")
+    _build(task, dataset_id, folder, episodes)
+    return prepare(task, dataset_id)
+
+
+# --- opening and checking ---------------------------------------------------------------------------------------------
+
+
+def _open(task: Task, choice: str) -> minari.MinariDataset:
+    """The dataset of a choice, obtained if need be, with spaces that fit the task."""
+    dataset_id = resolve(task, choice)
+    if not _folder(dataset_id).exists():
+        if choice == "embedded":
+            _build(task, dataset_id, FOLDER, EPISODES)
+        elif choice == "hub":
+            _download(dataset_id)
+        else:
+            raise UserError(_missing(dataset_id))
+    try:
+        dataset = minari.load_dataset(dataset_id)
+        if dataset.total_episodes == 0:
+            raise ValueError("it has no episodes")
+    except Exception as error:  # Minari, h5py and pyarrow each raise their own
+        raise _damaged(dataset_id, error) from error
+    require_spaces(task, f"dataset {dataset_id}", dataset.observation_space, dataset.action_space)
+    origin = dataset.spec.env_spec
+    if origin is not None and origin.id != task.env_id:
+        message = f"dataset {dataset_id} was collected in {origin.id}, not in {task.env_id}; it is used as it is"
+        warnings.warn(message, DatasetWarning, stacklevel=3)
+    return dataset
+
+
+def _read(dataset: minari.MinariDataset, numbers: Iterable[int]) -> list[Episode]:
+    """Whole episodes, checked."""
+    name = dataset.spec.dataset_id
+    try:
+        episodes = [
+            Episode(
+                number=int(data.id),
+                observations=np.asarray(data.observations),
+                actions=np.asarray(data.actions),
+                rewards=np.asarray(data.rewards),
+                terminations=np.asarray(data.terminations),
+                truncations=np.asarray(data.truncations),
+            )
+            for data in dataset.iterate_episodes(numbers)
+        ]
+    except Exception as error:
+        raise _damaged(name, error) from error
+    scale = ActionScale.of(dataset.action_space)
+    for episode in episodes:
+        try:
+            episode.check()
+            check_bounds(episode, scale)
+        except UserError as error:
+            raise UserError(f"dataset {name}: {error}") from error
+    return episodes
+
+
+def _verify(task: Task, info: DatasetInfo) -> None:
+    """Compare an embedded dataset with its own record, the shipped expert and the manifest."""
+    metadata = _metadata(info.dataset_id)
+    fix = f"delete {info.path} to build it anew"
+    if info.content_hash != metadata.get("content_hash"):
+        raise UserError(f"dataset {info.dataset_id} is not as it was built; {fix}")
+    if metadata.get("policy_sha256") != model_card(task.name)["sha256"]:
+        raise UserError(f"dataset {info.dataset_id} comes from another expert than the one now shipped; {fix}")
+    difference = manifest.difference(task.name, metadata)
+    if difference:
+        warnings.warn(f"dataset {info.dataset_id} {difference}", DatasetWarning, stacklevel=3)
+
+
+def _folder(dataset_id: str) -> Path:
+    try:
+        return Path(get_dataset_path(dataset_id))
+    except OSError as error:
+        raise UserError(f"the folder of Minari datasets cannot be made ({error}); set MINARI_DATASETS_PATH") from error
+
+
+def _local() -> dict[str, dict[str, Any]]:
+    """Metadata of all local datasets, by id."""
+    root = _folder("")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Minari warns of folders that are no datasets
+            return minari.list_local_datasets()
+    except Exception as error:  # it stumbles over folders without a version in their name
+        raise UserError(
+            f"the datasets in {root} cannot be listed ({in_one_line(error)}); tidy up that folder"
+        ) from error
+
+
+def _metadata(dataset_id: str) -> dict[str, Any]:
+    """The raw metadata of one local dataset."""
+    try:
+        return json.loads((_folder(dataset_id) / "data" / "metadata.json").read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(dataset_id, error) from error
+
+
+def _summary(dataset_id: str, metadata: Mapping[str, Any], path: Path | None) -> DatasetInfo:
+    episodes, mean_return = metadata.get("total_episodes", EPISODES), metadata.get("mean_return", math.nan)
+    return DatasetInfo(dataset_id, metadata.get("content_hash"), int(episodes), float(mean_return), path)
+
+
+def _damaged(dataset_id: str, error: Exception) -> UserError:
+    fix = "delete the folder and obtain the dataset anew"
+    return UserError(f"dataset {dataset_id} in {_folder(dataset_id)} cannot be read ({in_one_line(error)}); {fix}")
+
+
+def _missing(dataset_id: str) -> str:
+    """Message about a local dataset that is not there, with what there is."""
+    local = list(_local())
+    near = difflib.get_close_matches(dataset_id, local, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    there = f"there are {', '.join(local)}" if local else "there are none"
+    return f"no local Minari dataset {dataset_id} in {_folder('')}{meant} ({there}; or use --dataset embedded)"
+
+
+# --- obtaining --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _making(dataset_id: str) -> Iterator[bool]:
+    """Let Minari make a dataset in a hidden folder; False if another process made the dataset meanwhile."""
+    with staged(_folder(""), dataset_id) as partial:
+        if partial is None:
+            yield False
+            return
+        with variables(MINARI_DATASETS_PATH=str(partial)):
+            yield True
+
+
+def _build(task: Task, dataset_id: str, folder: Path, number: int) -> None:
+    """Play the expert in a folder and store its episodes, with all that is needed to make them again."""
+    card, player = model_card(task.name, folder), expert_player(load_expert(task.name, folder=folder))
+    seeds = range(FIRST_SEED, FIRST_SEED + number)
+    console = Console(stderr=True)
+    try:
+        with _making(dataset_id) as needed:
+            if needed:
+                with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+                    line = bar.add_task(f"building dataset {dataset_id}", total=1.0)
+                    episodes = rollout(task, player, seeds, lambda fraction: bar.update(line, completed=fraction))
+                    _create(task, dataset_id, card, episodes, seeds)
+    except OSError as error:
+        raise UserError(
+            f"cannot write dataset {dataset_id} to {_folder('')} ({in_one_line(error)}); "
+            "set MINARI_DATASETS_PATH to a folder with space in which you may write"
+        ) from error
+
+
+def _create(
+    task: Task, dataset_id: str, card: Mapping[str, Any], episodes: Sequence[Episode], seeds: Sequence[int]
+) -> None:
+    """Write a Minari dataset with full metadata to the current MINARI_DATASETS_PATH."""
+    versions, environment = simulation_versions(), make(task)
+    arrays = ("observations", "actions", "rewards", "terminations", "truncations")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* is set to None")  # we have no e-mail address to give
+        dataset = minari.create_dataset_from_buffers(
+            dataset_id,
+            [
+                EpisodeBuffer(id=episode.number, seed=seed, **{name: getattr(episode, name) for name in arrays})
+                for episode, seed in zip(episodes, seeds, strict=True)
+            ],
+            env=environment,
+            eval_env=environment,
+            data_format="hdf5",
+            algorithm_name=str(card.get("algorithm", "unknown")),
+            author="ndi-bench",
+            description=f"{len(episodes)} whole episodes of an expert of ndi-bench; its actions are sampled",
+            requirements=[f"{package}=={versions[package]}" for package in ("gymnasium", "mujoco")],
+        )
+    environment.close()
+    scores = {"ref_min_score": task.random_return, "ref_max_score": task.expert_return}
+    dataset.storage.update_metadata(
+        {
+            "content_hash": content_hash(episodes),
+            "mean_return": float(np.mean([episode.total_return for episode in episodes])),
+            "seeds": list(seeds),
+            "policy_sha256": card["sha256"],
+            "versions": versions,
+            **(scores if np.isfinite(list(scores.values())).all() else {}),
+        }
+    )
+
+
+def _download(dataset_id: str) -> None:
+    """Download a dataset of the hub."""
+    try:
+        # Minari reports with print; standard output belongs to the results
+        with _making(dataset_id) as needed, contextlib.redirect_stdout(sys.stderr):
+            if needed:
+                minari.download_dataset(dataset_id)
+    except Exception as error:  # whatever the transport raises: no extra, no network, no such dataset
+        missing_extra = 'the extra is not installed: pip install "ndi-bench[hub]"'
+        reason = missing_extra if isinstance(error, ImportError) else in_one_line(error)
+        raise UserError(
+            f"cannot download dataset {dataset_id} to {_folder(dataset_id)} ({reason}); offline, use --dataset embedded"
+        ) from error

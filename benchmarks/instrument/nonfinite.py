@@ -1,0 +1,102 @@
+"""Keeps a diverged lane from stopping its neighbours: its actions become zero and it is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.kit.contract import Environments, Policy, TanhGaussian, Transition
+
+LARGEST = 1e10
+"""A diagnostic beyond it, of either sign, has exploded: as a squared error it is one of 100,000, several times the
+return of any task's expert, and a learner that has come so far does not come back."""
+
+
+class ContainedEnvironments:
+    """The learner's environments as a method sees them; an action that is not finite is replaced by zero.
+
+    Args:
+        environments: the environments behind it.
+        diverged: called with a lane and a reason at every such action.
+    """
+
+    def __init__(self, environments: Environments, diverged: Callable[[int, str], None]) -> None:
+        self._environments, self._diverged = environments, diverged
+
+    @property
+    def observations(self) -> np.ndarray:
+        """(L, d) float32: where every lane stands now."""
+        return self._environments.observations
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken so far in every lane."""
+        return self._environments.steps
+
+    @property
+    def budget(self) -> int:
+        """Environment steps allowed in every lane."""
+        return self._environments.budget
+
+    def step(self, actions: np.ndarray) -> Transition:
+        """Step all lanes; see `contract.Environments`."""
+        finite = np.isfinite(actions)
+        if not finite.all():
+            for lane in np.flatnonzero(~finite.reshape(len(actions), -1).all(1)):
+                self._diverged(int(lane), "an action in training was not finite")
+            actions = np.where(finite, actions, 0)
+        return self._environments.step(actions)
+
+
+class ContainedPolicy:
+    """A policy under evaluation; an action that is not finite is replaced by zero.
+
+    Args:
+        policy: the policy behind it.
+        diverged: called with a lane and a reason at every such action.
+    """
+
+    def __init__(self, policy: Policy, diverged: Callable[[int, str], None]) -> None:
+        self._policy, self._diverged = policy, diverged
+
+    def act(self, observations: Tensor) -> Tensor:
+        """Actions (L, N, A); see `contract.Policy`."""
+        actions = self._policy.act(observations)
+        finite = torch.isfinite(actions)
+        if not finite.all():
+            for lane in (~finite.flatten(1).all(1)).nonzero()[:, 0].tolist():
+                self._diverged(lane, "an action in evaluation was not finite")
+            actions = torch.where(finite, actions, 0)
+        return actions
+
+
+class ContainedTanhGaussian(ContainedPolicy):
+    """The same for a policy whose distribution is known; what it is compared by may be non-finite."""
+
+    def __init__(self, policy: TanhGaussian, diverged: Callable[[int, str], None]) -> None:
+        super().__init__(policy, diverged)
+        self.latent = policy.latent
+
+
+def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
+    """The policy under evaluation, with its distribution if it has one."""
+    if isinstance(policy, TanhGaussian):
+        return ContainedTanhGaussian(policy, diverged)
+    return ContainedPolicy(policy, diverged)
+
+
+def check_info(info: Mapping[str, Tensor], lanes: int, diverged: Callable[[int, str], None]) -> None:
+    """Report the lanes in which a diagnostic (L,) is NaN or lies beyond `LARGEST`.
+
+    Raises:
+        TypeError: a diagnostic is no tensor with one number per lane.
+    """
+    for name, values in info.items():
+        if not isinstance(values, Tensor) or values.shape != (lanes,):
+            kind = f"of shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+            raise TypeError(f"the diagnostic {name} must be a tensor of shape ({lanes},), one per lane; it is {kind}")
+        for lane in (~(values.abs() <= LARGEST)).nonzero()[:, 0].tolist():
+            diverged(lane, f"{name} was {values[lane].item():.3g}")

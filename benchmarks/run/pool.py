@@ -1,0 +1,329 @@
+"""Runs cells in processes, one cell per process and one torch thread each; a dying process costs its cell alone.
+
+Processes and machines that share a results folder share the work: each takes leases on the runs of its next cell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.files import variables
+from benchmarks.kit.errors import UserError
+from benchmarks.plan.grid import Cell
+from benchmarks.store.store import Store
+from benchmarks.terminal import counted
+
+from .checkpoint import remove_finished
+from .claims import Claims
+from .display import Display
+from .leases import Leases
+from .recording import Ending, Recording, Settings
+from .runner import Pulse, run_cell
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""More threads than cores would fight each other, and the number of threads changes the last bits of results."""
+GRACE_SECONDS = 60.0
+"""How long after its timeout a cell is ended by force that has not ended by itself."""
+POLL_SECONDS = 0.2
+"""How long the parent sleeps at most."""
+
+
+@dataclass
+class Outcome:
+    """What became of the cells."""
+
+    endings: dict[str, Ending] = field(default_factory=dict)
+    """How each run ended, by run id; runs of cells that were left before their end are missing."""
+    interrupted: bool = False
+    """Whether the user stopped the work."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Runs that others are still making in the same folder, by run id, with who it is."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run is without a result."""
+        return bool(self.elsewhere) or any(ending.status != "completed" for ending in self.endings.values())
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: Console) -> Outcome:
+    """Run cells in their order and store their runs; shows progress.
+
+    The first interrupt (Ctrl-C or SIGTERM) lets every cell save itself and leave, a second one ends all at once.
+    Runs that others hold are left to them, or made at the end if these have died by then.
+
+    Args:
+        cells: longest first.
+        settings: how to run them.
+        workers: processes at a time; 0 runs the cells in this process, one after the other.
+        console: where to show progress.
+
+    Raises:
+        UserError: the results folder cannot be written to, or a checkpoint there does not fit.
+        KeyboardInterrupt: interrupted twice.
+    """
+    display = Display(console, len(cells), sum(len(cell.runs) for cell in cells))
+    with Claims(settings.folder, cells) as claims:
+        pool = _Pool(settings, display, claims)
+        with display, pool.interruptible():
+            run = pool.run_here if workers == 0 else partial(pool.run, workers=workers)
+            run(cells)
+            run(claims.deferred())
+        pool.outcome.elsewhere = claims.elsewhere()
+        for holder, number in Counter(pool.outcome.elsewhere.values()).items():
+            display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
+    _tidy(Path(settings.folder))
+    return pool.outcome
+
+
+class _Worker:
+    """One process and its cell, seen from the parent."""
+
+    def __init__(self, cell: Cell, settings: Settings, leases: Leases) -> None:
+        self.cell = cell
+        self.log = Path(settings.folder) / "logs" / f"{cell.cell_id}.log"
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
+        self.connection, theirs = multiprocessing.Pipe(duplex=False)
+        # the cell travels as bytes, so that a config that cannot be read is an error of the worker with a log
+        arguments = (theirs, pickle.dumps((cell, settings, leases)), str(self.log))
+        self.process = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
+        self.process.start()
+        theirs.close()
+        limit = float("inf") if settings.timeout is None else settings.timeout + GRACE_SECONDS
+        self.deadline = time.monotonic() + limit
+        self.overdue = False
+        self.result: tuple[str, Any] | None = None
+        self.pulse: Pulse | None = None
+        self.carried: dict[str, Any] | None = None
+        """What it told of its cell at the last evaluation."""
+
+    def messages(self) -> Iterator[tuple[str, Any]]:
+        """What the process has sent and nobody has read yet."""
+        try:
+            while self.connection.poll():
+                yield self.connection.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):  # it died, perhaps in the middle of a message
+            return
+
+    def recording(self, settings: Settings) -> Recording:
+        """What it told of its cell, up to the last sign of life."""
+        recording = Recording(self.cell, settings)
+        if self.carried is not None and self.pulse is not None:
+            recording.take_up(self.carried)
+            recording.steps, recording.updates = self.pulse.steps, self.pulse.updates
+        return recording
+
+    def death(self) -> str:
+        """Why the process is gone, in one line."""
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"the worker process ended with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = "; was there enough memory?" if name == "SIGKILL" else ""
+        return f"the worker process was killed by {name}{hint}"
+
+
+class _Pool:
+    """Cells on their way through processes."""
+
+    def __init__(self, settings: Settings, display: Display, claims: Claims) -> None:
+        self.settings, self.display, self.claims, self.outcome = settings, display, claims, Outcome()
+        self.running: list[_Worker] = []
+        self.refused: str | None = None
+        """What a worker says that the user must mend first."""
+        self.said: set[str] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is begun."""
+        return self.outcome.interrupted or self.refused is not None
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Make the first SIGINT or SIGTERM a request, the second one a KeyboardInterrupt."""
+
+        def handle(number: int, frame: Any) -> None:
+            if self.outcome.interrupted:
+                raise KeyboardInterrupt
+            self.outcome.interrupted = True
+
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def run_here(self, cells: Sequence[Cell]) -> None:
+        """Run cells in this process, one after the other."""
+        for cell in cells:
+            claimed = None if self.outcome.interrupted else self.claims.claim(cell)
+            if claimed is not None:
+                self.display.start(claimed)
+                report, holds = partial(self._pulse, claimed), partial(self.claims.holds, claimed)
+                self._end(claimed, run_cell(claimed, self.settings, report, lambda: self.outcome.interrupted, holds))
+
+    def run(self, cells: Sequence[Cell], workers: int) -> None:
+        """Run cells in so many processes at a time."""
+        waiting, asked = list(cells), False
+        try:
+            while self.running or (waiting and not self.stopping):
+                while waiting and len(self.running) < workers and not self.stopping:
+                    claimed = self.claims.claim(waiting.pop(0))
+                    if claimed is not None:
+                        self._start(claimed)
+                if self.stopping and self.running and not asked:
+                    asked = True
+                    self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
+                    for worker in self.running:
+                        worker.process.terminate()
+                wait([w.connection for w in self.running] + [w.process.sentinel for w in self.running], POLL_SECONDS)
+                for worker in tuple(self.running):
+                    self._attend(worker)
+        finally:
+            for worker in self.running:  # only on the way out of an error or a second interrupt
+                worker.process.kill()
+                worker.process.join()
+        if self.refused is not None:
+            raise UserError(self.refused)
+
+    def _start(self, cell: Cell) -> None:
+        self.display.start(cell)
+        with variables(**ONE_THREAD):
+            self.running.append(_Worker(cell, self.settings, self.claims.held(cell)))
+
+    def _attend(self, worker: _Worker) -> None:
+        """Read what a worker sent; note its end."""
+        gone = not worker.process.is_alive()  # asked before reading, so that nothing it sent is missed
+        for kind, content in worker.messages():
+            if kind == "pulse":
+                worker.pulse, worker.carried = content, content.carried or worker.carried
+                self._pulse(worker.cell, content)
+            elif kind == "warning":
+                self._warn(content)
+            else:
+                worker.result = kind, content
+        if not gone and time.monotonic() > worker.deadline:
+            worker.overdue = True
+            worker.process.kill()
+        if not gone:
+            return
+        worker.process.join()
+        worker.connection.close()
+        self.running.remove(worker)
+        if worker.log.exists() and worker.log.stat().st_size == 0:
+            worker.log.unlink()
+        kind, content = worker.result or ("", None)
+        if kind == "error":
+            self.refused = self.refused or content
+            self._end(worker.cell, None)
+        elif kind == "done":
+            self._end(worker.cell, content, worker.log)
+        elif self.stopping or not self.claims.holds(worker.cell):
+            self._end(worker.cell, None)
+        else:
+            late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
+            status, reason = ("timeout", late) if worker.overdue else ("failed", worker.death())
+            stored = self.claims.stored_since(worker.cell)
+            endings = worker.recording(self.settings).write_failure(status, reason, stored)
+            self._end(worker.cell, endings, worker.log)
+
+    def _pulse(self, cell: Cell, pulse: Pulse) -> None:
+        self.display.update(cell, pulse.steps, pulse.updates, pulse.mean_return)
+
+    def _warn(self, message: str) -> None:
+        if message not in self.said:
+            self.said.add(message)
+            self.display.say(f"warning: {message}", "yellow")
+
+    def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
+        """Show and keep how a cell ended; None if it was left before its end."""
+        self.claims.end(cell)
+        self.outcome.endings |= endings or {}
+        self.display.end(cell, Counter(ending.status for ending in (endings or {}).values()))
+        for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
+            more = f" (see {log})" if log is not None and log.exists() else ""
+            self.display.say(f"  {error}{more}", "red")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs stored since.
+
+    Nothing is done while others are at work in the folder.
+    """
+    if (folder / "locks").exists():
+        return
+    with contextlib.suppress(OSError):  # the folder stays while there is a log in it
+        for log in (folder / "logs").glob("*.log"):
+            if log.stat().st_size == 0:
+                log.unlink()
+        (folder / "logs").rmdir()
+    store = Store(folder)
+    remove_finished(folder / "checkpoints", lambda run_id: (store.stamp(run_id) or (0, 0))[0])
+
+
+def _work(connection: Connection, work: bytes, log: str) -> None:
+    """Body of a worker process: run one cell, with everything printed going to the log."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    stopping: list[bool] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(True))
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    sys.stdout.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    faulthandler.enable()
+    import torch
+
+    torch.set_num_threads(1)
+    _forward_warnings(connection)
+    cell, settings, leases = pickle.loads(work)
+
+    def report(pulse: Pulse) -> None:
+        try:
+            connection.send(("pulse", pulse))
+        except OSError:  # the parent is gone: save and leave, as if it had asked
+            stopping.append(True)
+
+    try:
+        endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(leases.confirm, cell.run_ids))
+    except UserError as error:
+        connection.send(("error", str(error)))
+    else:
+        connection.send(("done", endings))
+
+
+def _forward_warnings(connection: Connection) -> None:
+    """Let the parent show the suite's own warnings; others go to the log."""
+    print_warning = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *arguments: Any, **options: Any) -> None:
+        if category.__module__.startswith("benchmarks."):
+            connection.send(("warning", str(message)))
+        else:
+            print_warning(message, category, *arguments, **options)
+
+    warnings.showwarning = show

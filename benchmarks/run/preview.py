@@ -1,0 +1,120 @@
+"""What `ndi-bench run` says before it runs anything: cells, costs, and what they lack."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
+from rich.markup import escape
+
+from benchmarks.data import datasets
+from benchmarks.experts import has_expert
+from benchmarks.kit.errors import UserError
+from benchmarks.plan import registry
+from benchmarks.plan.grid import makespan
+from benchmarks.terminal import console, counted, table
+
+from .checkpoint import saved_run_ids
+from .display import duration
+from .memory import cell_bytes, most_at_once, step_bytes
+
+if TYPE_CHECKING:
+    from benchmarks.data.datasets import DatasetInfo
+    from benchmarks.plan.grid import Cell, Run
+    from benchmarks.store.store import Store
+    from benchmarks.tasks import Task
+
+
+def prepared_hash(demos: int, task: Task, choice: str) -> str | None:
+    """Content hash of a task's dataset, which is there from now on, with enough episodes.
+
+    Raises:
+        UserError: it cannot be had, or has fewer episodes than `demos`.
+    """
+    return _enough(demos, datasets.prepare(task, choice)).content_hash
+
+
+def expected_hash(demos: int, task: Task, choice: str) -> str | None:
+    """The same without building or downloading; None of a dataset that is not there, which is told.
+
+    Raises:
+        UserError: the dataset is known and has fewer episodes than `demos`, or cannot be used.
+    """
+    info = datasets.expected(task, choice)
+    if info is None:
+        hint = "it will be downloaded" if choice == "hub" else "`ndi-bench demos list` shows those that are"
+        _warn(f"dataset {datasets.resolve(task, choice)} is not here yet ({hint}), so these are not the final run ids")
+        return None
+    return _enough(demos, info).content_hash
+
+
+def show_cells(cells: Sequence[Cell]) -> None:
+    """Print every process with its cost and the memory of its replay, and every run."""
+    shown = table("Process", "Seeds", "Steps", "About", "Replay", "B/step")
+    for cell in cells:
+        steps, replay = "offline", ("-", "-")
+        if cell.first.budget:
+            steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
+        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay)
+    console.print(shown)
+    for cell in cells:
+        for run in cell.runs:
+            console.print(run.run_id, highlight=False, soft_wrap=True)
+
+
+def show_missing_experts(runs: Iterable[Run]) -> None:
+    """Say which tasks of the grid cannot run on embedded demonstrations yet."""
+    embedded = dict.fromkeys(run.task.name for run in runs if run.dataset == "embedded")
+    for task in (name for name in embedded if not has_expert(name)):
+        _warn(f"{task}: no expert policy is shipped yet; it needs --dataset hub or a local dataset")
+
+
+def show_other_checkpoints(folder: Path, cells: Sequence[Cell]) -> None:
+    """Say which runs have begun in other company: a checkpoint serves only all of its runs together."""
+    own, ours = {cell.run_ids for cell in cells}, {run_id for cell in cells for run_id in cell.run_ids}
+    for path, run_ids in saved_run_ids(folder / "checkpoints"):
+        if run_ids not in own and ours & set(run_ids):
+            all_of_it = ", ".join(run_ids)
+            _warn(f"{path} holds the beginning of {all_of_it}; it is only gone on from if all of them are run again")
+
+
+def show_outdated(runs: Iterable[Run], store: Store) -> None:
+    """Say which stored runs were made by other code of their method than is there now, as far as that is known."""
+    runs, outdated = list(runs), Counter[tuple[str, str]]()
+    origins = {reference: registry.origin(reference) for reference in {run.reference for run in runs}}
+    for run in runs:
+        origin = origins[run.reference]
+        record = None if origin is None else store.record(run.run_id)
+        if origin is not None and record is not None:
+            made_with = json.loads(record["versions"]).get(origin[0], origin[1])
+            outdated[run.method, origin[0]] += made_with != origin[1]
+    for (method, source), number in (+outdated).items():
+        runs_of = f"{counted(number, 'stored run')} of {method}"
+        _warn(f"{runs_of}: made with another version of {source} than is there now; --rerun makes all runs again")
+
+
+def estimate(cells: Sequence[Cell], workers: int) -> str:
+    """How long the cells will take."""
+    seconds = [cell.seconds for cell in cells]
+    wall = duration(makespan(seconds, workers))
+    return f"about {duration(sum(seconds))} of one core, {wall} on {counted(max(workers, 1), 'worker')}"
+
+
+def memory(cells: Sequence[Cell], workers: int) -> str:
+    """How much memory the replays will take."""
+    most = decimal(most_at_once(cells, workers))
+    return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
+
+
+def _enough(demos: int, info: DatasetInfo) -> DatasetInfo:
+    if demos > info.episodes:
+        raise UserError(f"--demos {demos}: dataset {info.dataset_id} has {info.episodes} episodes")
+    return info
+
+
+def _warn(message: str) -> None:
+    console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False, soft_wrap=True)

@@ -1,0 +1,348 @@
+"""Finished runs on disk: one parquet file per run, written atomically. The only file that knows the layout of results.
+
+`FOLDER/runs/<run_id>.parquet` holds one row per evaluation episode; the run's own record travels as JSON in the file's
+schema metadata, so a run is there completely or not at all, and folders of several machines merge by copying files.
+Names that begin with a dot are not read: `.*.tmp` is half written, `.*.together` holds runs that appear together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from benchmarks.files import flush, whole_file
+from benchmarks.kit.errors import UserError
+
+from . import runfile, schema
+from .runfile import NotARunError
+from .schema import AVERAGES, EVALUATIONS, RUNS, STATUSES
+
+_SHARED = ("run_id", "method", "task", "demos", "seed")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
+_BATCH = 4096
+"""Runs that become one piece of a table."""
+_ERRAND = 64
+"""Files that a thread reads at a time."""
+_ABANDONED_SECONDS = 3600.0
+"""What is half written and has not changed for so long was left by a killed process."""
+
+Found = tuple[dict[str, Any], Any]
+"""A stored run: its record and what was read of its evaluations."""
+Read = Callable[[Path | bytes], Found]
+"""From a file, or its content, to a run; raises what `runfile.read` does."""
+Reduce = Callable[[Sequence[Found]], pa.Table]
+"""From some runs to one table with a column `run_id`."""
+
+
+class SetAside(UserWarning):
+    """A file among the runs that does not count; it is left where it is and its rows are not read."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The runs of one results folder; creating it touches no disk."""
+
+    folder: Path
+
+    @property
+    def _runs(self) -> Path:
+        return Path(self.folder) / "runs"
+
+    def _path(self, run_id: str) -> Path:
+        return self._runs / f"{run_id}.parquet"
+
+    # ----------------------------------------------------------------------------------------------------- writing
+
+    def write(self, run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], replace: bool = False) -> Path:
+        """Store one finished (or failed) run at once: after a kill or a full disk there is the whole file or none.
+
+        Args:
+            run: Every column of `RUNS` but `schema`.
+            evaluations: Rows with every column of `EVALUATIONS`; may be empty, as for a run that failed early.
+            replace: Overwrite the run if it is there already.
+
+        Returns:
+            The file written.
+
+        Raises:
+            ValueError: a column is missing, unknown, of the wrong type, or does not agree between run and evaluations.
+            UserError: the run is there already and `replace` is false, or the folder cannot be written to.
+        """
+        record, table = _checked(run, evaluations)
+        path = self._path(record["run_id"])
+        if not replace and self.status(record["run_id"]) is not None:
+            raise UserError(f"run {record['run_id']} is already in {self._runs}; delete its file to run it again")
+        with self._reporting_faults(), whole_file(path) as file:
+            runfile.write(file, record, table)
+        return path
+
+    def write_together(self, runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> None:
+        """Store runs that ended together, over older ones: after a kill `recover` brings all of them or none.
+
+        Args:
+            runs: For each run what `write` takes.
+
+        Raises:
+            ValueError: as `write` does.
+            UserError: the folder cannot be written to.
+        """
+        checked = [_checked(run, evaluations) for run, evaluations in runs]
+        half = self._runs / f".{uuid4().hex}.tmp"
+        with self._reporting_faults():
+            try:
+                for record, table in checked:
+                    with whole_file(half / self._path(record["run_id"]).name) as file:
+                        runfile.write(file, record, table)
+                together = half.rename(half.with_suffix(".together"))
+            finally:
+                shutil.rmtree(half, ignore_errors=True)
+            flush(self._runs)
+            self._publish(together)
+
+    def recover(self, may: Callable[[list[str]], bool]) -> None:
+        """Finish what killed processes had begun to store together, and remove what they left half written.
+
+        Args:
+            may: Asked with the ids of such runs whether they may be stored; false while their process lives.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        with self._reporting_faults():
+            for together in sorted(self._runs.glob(".*.together")):
+                if may([path.stem for path in together.glob("*.parquet")]):
+                    self._publish(together)
+            for half in self._runs.glob(".*.tmp"):
+                if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
+
+    def _publish(self, together: Path) -> None:
+        for path in sorted(together.iterdir()):
+            os.replace(path, self._runs / path.name)
+        together.rmdir()
+        flush(self._runs)
+
+    @contextmanager
+    def _reporting_faults(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"cannot write to {self._runs}: {reason}; make room there or choose another folder"
+            ) from None
+
+    # ----------------------------------------------------------------------------------------------------- reading
+
+    def status(self, run_id: str) -> str | None:
+        """How the stored run ended, or None if there is no readable file of it (so it may be run and written).
+
+        Raises:
+            UserError: as `record`.
+        """
+        record = self.record(run_id)
+        return None if record is None else str(record["status"])
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        """The columns of a stored run, or None if there is no readable file of it.
+
+        Raises:
+            UserError: the file, or what has its name, cannot be opened, hence not be replaced either.
+        """
+        path = self._path(run_id)
+        try:
+            record, _ = runfile.read(path)
+        except (FileNotFoundError, NotADirectoryError, NotARunError):
+            return None
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}; move it away, or mend it") from None
+        return record if record["run_id"] == run_id else None
+
+    def stamp(self, run_id: str) -> tuple[int, int] | None:
+        """What changes whenever a run is written; None if it has no file."""
+        try:
+            found = self._path(run_id).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def runs(self) -> pd.DataFrame:
+        """All runs, one row each with the columns of `RUNS`, sorted by run id.
+
+        Warns `SetAside` of files that do not count.
+        """
+        return _to_pandas(self._read(runfile.read, _no_rows)[0])
+
+    def evaluations(self) -> pd.DataFrame:
+        """All evaluation episodes with the columns of `EVALUATIONS`, sorted by run, step, update and episode.
+
+        Warns `SetAside` of files that do not count.
+        """
+        _, table = self._read(partial(runfile.read, columns=EVALUATIONS.names), _all_rows)
+        return _to_pandas(table.sort_by([(name, "ascending") for name in ("run_id", "step", "update", "episode")]))
+
+    def averages(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """All runs as `runs` gives them, and their evaluations averaged over the episodes, in one pass over the files.
+
+        The second frame has the columns of `AVERAGES`, sorted by run, step and update; a mean is NaN where any
+        episode's value is. Of many runs it takes a small part of the time and memory of `evaluations`.
+        Warns `SetAside` of files that do not count.
+        """
+        runs, averages = self._read(runfile.read_averages, _all_averages)
+        return _to_pandas(runs), _to_pandas(averages.sort_by([(n, "ascending") for n in ("run_id", "step", "update")]))
+
+    def scan(self) -> Iterator[tuple[Path, Found | Exception]]:
+        """Every file that is named like a run, with its record and all rows, or why it is not a run."""
+        read = partial(runfile.read, columns=EVALUATIONS.names)
+        return ((path, _attempt(read, path)) for path in self._paths())
+
+    def others(self) -> list[tuple[Path, str, bool]]:
+        """What else lies among the runs, what it is, and whether it does not belong there."""
+        ours = {
+            ".tmp": "it is half written, by a process that is at work or was killed; the next `run` clears it up",
+            ".together": "it holds runs that a killed process was about to store; the next `run` finishes it",
+        }
+        found = sorted(path for path in self._runs.glob("*") if path.suffix != ".parquet" or path.name.startswith("."))
+        kinds = [ours.get(path.suffix) if path.name.startswith(".") else None for path in found]
+        return [
+            (path, kind or "it was not written by the store", kind is None)
+            for path, kind in zip(found, kinds, strict=True)
+        ]
+
+    def _paths(self) -> list[Path]:
+        # names, not paths, are sorted and chosen: paths take seconds of it where there are very many
+        names = sorted(os.listdir(self._runs)) if self._runs.is_dir() else []
+        return [self._runs / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+
+    def _read(self, read: Read, reduce: Reduce) -> tuple[pa.Table, pa.Table]:
+        """Records of all runs by run id, and what `reduce` makes of the rest that `read` gives."""
+        runs, rows, strangers = [RUNS.empty_table()], [reduce([])], []
+        with ThreadPoolExecutor() as threads:
+            for batch in _chunks(self._paths(), _BATCH):
+                # threads wait for the disk; more than one that parses would only wait for the others
+                errands = threads.map(_contents, _chunks(batch, _ERRAND))
+                named = []
+                for path, data in zip(batch, itertools.chain.from_iterable(errands), strict=True):
+                    one = data if isinstance(data, OSError) else _attempt(read, data)
+                    if isinstance(one, Exception):
+                        _set_aside(path, str(one))
+                    elif one[0]["run_id"] == path.stem:
+                        named.append(one)
+                    else:
+                        strangers.append((path, *one))
+                runs.append(_run_table(named))
+                rows.append(reduce(named))
+        better = self._better(strangers)
+        if better:
+            others = [_without(part, better) for part in (*runs, *rows)]
+            runs = [*others[: len(runs)], _run_table(list(better.values()))]
+            rows = [*others[len(rows) :], reduce(list(better.values()))]
+        return pa.concat_tables(runs).sort_by("run_id"), pa.concat_tables(rows)
+
+    def _better(self, strangers: Iterable[tuple[Path, dict[str, Any], Any]]) -> dict[str, Found]:
+        """Of copies under other names, those that count instead of the file that has the run's name, by run id.
+
+        Equal copies are passed over; of different results of a run the completed one counts, then the latest.
+        """
+        chosen: dict[str, tuple[Path, Found]] = {}
+        for path, record, rest in strangers:
+            run_id = record["run_id"]
+            rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(runfile.read, self._path(run_id)))
+            if isinstance(rival, Exception) or _rank(record) > _rank(rival[0]):
+                chosen[run_id] = path, (record, rest)
+                loser = None if isinstance(rival, Exception) else rival_path
+            else:
+                loser = None if rival[0] == record else path
+            if loser is not None:
+                _set_aside(loser, f"{chosen.get(run_id, (rival_path,))[0].name} holds a better result of the same run")
+        return {run_id: found for run_id, (_, found) in chosen.items()}
+
+
+def _contents(paths: Sequence[Path]) -> list[bytes | OSError]:
+    found: list[bytes | OSError] = []
+    for path in paths:
+        try:
+            found.append(runfile.content(path))
+        except OSError as error:
+            found.append(error)
+    return found
+
+
+def _attempt(read: Read, source: Path | bytes) -> Found | Exception:
+    try:
+        return read(source)
+    except (OSError, NotARunError) as error:
+        return error
+
+
+def _chunks(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    warnings.warn(f"{path.name} in {path.parent} is set aside: {reason}", SetAside, stacklevel=5)
+
+
+def _rank(record: Mapping[str, Any]) -> tuple[bool, str]:
+    """Greater for the result that counts if there are several of a run."""
+    return record["status"] == "completed", str(record["started"])
+
+
+def _checked(run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], pa.Table]:
+    """Record and rows of a run as they are stored; raises ValueError, see `Store.write`."""
+    record: dict[str, Any] = schema.table([{**run, "schema": schema.SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
+    table = schema.table(evaluations, EVALUATIONS, "evaluation")
+    if not _SAFE_NAME.fullmatch(record["run_id"]):
+        raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
+    if record["status"] not in STATUSES:
+        raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
+    for name in _SHARED:
+        strangers = set(table.column(name).to_pylist()) - {record[name]}
+        if strangers:
+            raise ValueError(f"evaluation column {name} holds {sorted(strangers)}, the run says {record[name]!r}")
+    return record, table
+
+
+def _without(table: pa.Table, run_ids: Iterable[str]) -> pa.Table:
+    return table.filter(pc.invert(pc.is_in(table["run_id"], pa.array(run_ids, pa.string()))))
+
+
+def _run_table(found: Sequence[Found]) -> pa.Table:
+    return pa.Table.from_pylist([record for record, _ in found], RUNS)
+
+
+def _no_rows(found: Sequence[Found]) -> pa.Table:
+    return EVALUATIONS.empty_table()
+
+
+def _all_rows(found: Sequence[Found]) -> pa.Table:
+    return pa.concat_tables([EVALUATIONS.empty_table(), *(table for _, table in found)])
+
+
+def _all_averages(found: Sequence[Found]) -> pa.Table:
+    """One row per evaluation with the columns of `AVERAGES`."""
+    names = [name for name in AVERAGES.names if name != "run_id"]
+    columns = {name: [value for _, averages in found for value in averages[name]] for name in names}
+    columns["run_id"] = [record["run_id"] for record, averages in found for _ in averages["step"]]
+    return pa.table([columns[name] for name in AVERAGES.names], schema=AVERAGES)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
