@@ -1,10 +1,12 @@
-"""Files and folders that appear whole or not at all: made in a hidden place, then renamed; passing variables."""
+"""Files and folders that appear whole or not at all, in places that are no links; regular files alone; variables."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,47 @@ LOCK = ".ndi-bench.lock"
 """Held by whoever makes a folder; one lock for all folders under a root."""
 PARTIAL = ".ndi-bench.partial"
 """Where it is made; Minari overlooks hidden folders."""
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """Where to write a file, or make a folder, below a folder that others may have written to.
+
+    The folder itself may be a symbolic link; nothing below it may be, so that whatever is written stays in it.
+
+    Args:
+        folder: a results folder, say; it need not exist.
+        names: the way from there, one name for every part.
+
+    Raises:
+        OSError: a part is a symbolic link, a pipe or a device, or its name leads elsewhere; names the part.
+    """
+    place = Path(folder)
+    for name in names:
+        if name in ("", ".", "..") or Path(name).name != name:
+            raise OSError(errno.EINVAL, f"{name!r} is no name of a file", str(place))
+        place /= name
+        try:
+            mode = place.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+            raise OSError(errno.ELOOP, f"{place} is {kind}, which is not followed; remove it", str(place))
+    return place
+
+
+def read_regular(path: Path) -> bytes:
+    """All of a regular file, at once; a pipe or a device is refused instead of waited for.
+
+    Raises:
+        OSError: it cannot be read, or is something else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    with open(descriptor, "rb", buffering=0) as file:
+        return file.read()
 
 
 @contextmanager
