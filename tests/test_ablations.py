@@ -36,7 +36,7 @@ def arranged(store):
 
 def test_an_ablation_is_found_where_one_setting_differs(swept):
     results = arranged(swept)
-    (found,) = ablations.ablations(results, 1)
+    (found,) = ablations.ablations(results.at(1))
     assert (found.label, found.setting) == ("NDI+MADE", "reward.lambda_f")
     assert [float(value) for value in found.values] == list(VALUES)
     assert found.name == "ablation-ndi-made-reward-lambda_f-1-demonstration"
@@ -45,26 +45,26 @@ def test_an_ablation_is_found_where_one_setting_differs(swept):
 def test_two_differing_settings_are_no_ablation(swept, a_run):
     run, rows = a_run("ndi-made", config=json.dumps({"reward": {"lambda_f": 0.0, "scale": 1.0}}))
     swept.write(run | {"run_id": "x"}, [row | {"run_id": "x"} for row in rows])
-    assert ablations.ablations(arranged(swept), 1) == []
+    assert ablations.ablations(arranged(swept).at(1)) == []
 
 
 def test_table_has_return_and_imitation_with_intervals(swept):
     results = arranged(swept)
-    (found,) = ablations.ablations(results, 1)
-    table = ablations.ablation_table(results, found)
+    (found,) = ablations.ablations(results.at(1))
+    table = ablations.ablation_table(found)
     assert list(table.header) == ["reward.lambda_f", "Hopper return", "Hopper KL / KL random"]
     worst = table.sections[0][-1]
-    assert float(worst.cells[0].value) == pytest.approx(810)
-    assert float(worst.cells[1].value) == pytest.approx(0.21, abs=1e-3)  # (1 + 1 + mean of 0, 0.1, 0.2) / 10
-    low, high = json.loads(worst.cells[0].spread)
+    assert float(worst.entries[0].value) == pytest.approx(810)
+    assert float(worst.entries[1].value) == pytest.approx(0.21, abs=1e-3)  # (1 + 1 + mean of 0, 0.1, 0.2) / 10
+    low, high = json.loads(worst.entries[0].spread)
     expected = stats.bootstrap(([800.0, 810.0, 820.0],), np.mean, method="percentile", rng=0).confidence_interval
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1)
 
 
 def test_figure_shows_every_seed_and_the_expert(swept):
     results = arranged(swept)
-    (found,) = ablations.ablations(results, 1)
-    left, right = ablations.ablation_figure(results, found).axes
+    (found,) = ablations.ablations(results.at(1))
+    left, right = ablations.ablation_figure(found).axes
     dots = [line for line in left.lines if line.get_marker() == "."]
     assert sorted(dots[0].get_ydata()) == pytest.approx([900, 910, 920])
     assert any(set(line.get_ydata()) == {1000.0} for line in left.lines)
@@ -75,7 +75,7 @@ def test_report_holds_it_and_removes_a_stale_one(swept, tmp_path):
     build(tmp_path, Console(quiet=True))
     page = (tmp_path / "README.md").read_text()
     name = "ablation-ndi-made-reward-lambda_f-1-demonstration"
-    assert f"figures/{name}.png" in page
+    assert f"figures/{name}.svg" in page
     assert "NDI+MADE: reward.lambda_f" in page
     for file in (tmp_path / "runs").glob("ndi-made*0.0*"):
         file.unlink()
@@ -90,6 +90,6 @@ def test_divergence_that_is_unknown_leaves_the_cell_empty(swept, a_run):
         run, rows = a_run("ndi-made", config=json.dumps({"reward": {"lambda_f": value, "scale": 3.0}}))
         swept.write(run | {"run_id": "x"}, [row | {"run_id": "x", "kl": None, "kl_uniform": None} for row in rows])
     results = arranged(swept)
-    (found,) = ablations.ablations(results, 1)
-    assert ablations.ablation_table(results, found).sections[0][-1].cells[1].value == "–"
-    ablations.ablation_figure(results, found)
+    (found,) = ablations.ablations(results.at(1))
+    assert ablations.ablation_table(found).sections[0][-1].entries[1].value == "–"
+    ablations.ablation_figure(found)

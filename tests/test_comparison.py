@@ -16,14 +16,14 @@ def arranged(store):
     return Results.of(*store.averages())
 
 
-def entry(results, name):
-    (found,) = (one for one in results.entries(1) if one.name == name)
+def variant(results, name):
+    (found,) = (one for one in results.at(1).variants if one.name == name)
     return found
 
 
 def met(store, other=None, ours="bc", theirs="bc", **options):
     sides = arranged(store), arranged(other or store)
-    return compare(*sides, [(entry(sides[0], ours), entry(sides[1], theirs))], **options)
+    return compare(*sides, [(variant(sides[0], ours), variant(sides[1], theirs))], **options)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_the_line_over_all_tasks_is_of_normalised_returns(fill):
     ((*_, overall),) = table.sections
     assert overall.label == "BC / GAIL (off-policy): all tasks"
     pooled = np.array([[400], [600]]) / 1000 + 0.1 * (np.arange(4) - 1.5)
-    assert overall.cells[1].text == f"{stats.trim_mean(pooled.ravel(), 0.25):.2f}"
+    assert overall.entries[1].text == f"{stats.trim_mean(pooled.ravel(), 0.25):.2f}"
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_ratios_are_taken_within_rounds():
     assert found.loc["ours", ["ratio", "low", "high"]].tolist() == [1.0, 1.0, 1.0]
     assert found.loc["ours", ["cpu", "wall", "updates", "rounds"]].tolist() == [50.0, 25.0, 100.0, 3]
     table = speed.as_table("speed", pd.DataFrame(rows))
-    assert [cell.text for cell in table.sections[0][1].cells][3:] == ["1.50 [1.50, 2.00]", "1.00"]
+    assert [cell.text for cell in table.sections[0][1].entries][3:] == ["1.50 [1.50, 2.00]", "1.00"]
 
 
 def test_the_clock_leaves_the_warmup_out(capsys):
@@ -287,10 +287,10 @@ def test_returns_side_by_side(fill, tmp_path):
     table = returns.comparison(tmp_path, "bc")
     ((ours, *others),) = table.sections
     assert ours.label == "Hopper: BC"
-    assert ours.cells[1].value == "900"
-    assert [row.cells[3].value for row in others] == ["600", "50"]
-    assert [row.cells[3].note for row in others] == ["ours better", "no difference shown"]
-    assert others[0].cells[4].text == "1.00 [1.00, 1.00]"
+    assert ours.entries[1].value == "900"
+    assert [row.entries[3].value for row in others] == ["600", "50"]
+    assert [row.entries[3].note for row in others] == ["ours better", "no difference shown"]
+    assert others[0].entries[4].text == "1.00 [1.00, 1.00]"
     with pytest.raises(UserError, match="no run of sac is stored"):
         returns.comparison(tmp_path, "sac")
 

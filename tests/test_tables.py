@@ -6,7 +6,16 @@ import pytest
 from rich.console import Console
 
 from benchmarks.reporting import style, tables
-from benchmarks.reporting.formats import Cell, Row, Table, latex_escape, to_latex, to_markdown, to_rich, without_repeats
+from benchmarks.reporting.formats import (
+    Entry,
+    Row,
+    Table,
+    latex_escape,
+    to_latex,
+    to_markdown,
+    to_rich,
+    without_repeats,
+)
 from benchmarks.reporting.results import Results, family, settings
 from benchmarks.store.store import Store
 
@@ -20,7 +29,7 @@ def arranged(store):
 def cells(table, label, which=0):
     """The cells of the row with a label; paper rows repeat, so `which` counts."""
     rows = [row for section in table.sections for row in section if row.label == label]
-    return dict(zip(table.header[1:], rows[which].cells, strict=True))
+    return dict(zip(table.header[1:], rows[which].entries, strict=True))
 
 
 def printed(table, width=100):
@@ -32,21 +41,21 @@ def printed(table, width=100):
 
 
 def test_cells_are_mean_and_sample_deviation_of_seed_means(fill):
-    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=3)), 1)
+    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=3)).at(1))
     assert cells(table, "BC")["Hopper"].text == f"800 ± {np.std([700, 800, 900], ddof=1):.0f}"
     assert any("over 3 seeds of each seed's mean return over 2 episodes of the deterministic" in n for n in table.notes)
 
 
 def test_one_seed_shows_no_deviation(fill):
-    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800}, seeds=1)), 1)
+    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800}, seeds=1)).at(1))
     assert cells(table, "BC")["Hopper"].text == "800"
 
 
 def test_best_contestants_are_bold_and_references_never(fill):
     returns = {("bc", "hopper"): 500, ("gail", "hopper"): 800, ("ndi-ebm", "hopper"): 800, ("sac", "hopper"): 990}
     returns |= {("expert", "hopper"): 1000, ("random", "hopper"): 20}
-    table = tables.returns_table(arranged(fill(returns)), 1)
-    bold = [row.label for section in table.sections for row in section for cell in row.cells if cell.bold]
+    table = tables.returns_table(arranged(fill(returns)).at(1))
+    bold = [row.label for section in table.sections for row in section for entry in row.entries if entry.bold]
     assert bold == ["GAIL (off-policy)", "NDI+EBM"]
     assert [[row.label for row in section if not row.quiet] for section in table.sections] == [
         ["Random"],
@@ -66,25 +75,25 @@ def test_failed_seeds_are_told_and_left_out(fill, a_run):
     store.write(*a_run("gail", seed=4, finals=(1e9,), status="diverged"), replace=True)
     for seed in range(5):
         store.write(a_run("bc", "ant", seed=seed, status=["failed", "timeout"][seed % 2])[0], [])
-    table = tables.returns_table(arranged(store), 1)
+    table = tables.returns_table(arranged(store).at(1))
     assert cells(table, "GAIL (off-policy)")["Hopper"].note == "4/5 seeds, 1 diverged"
     assert cells(table, "GAIL (off-policy)")["Hopper"].value == "850", "mean of 700, 800, 900, 1000"
-    assert cells(table, "BC")["Ant"] == Cell("–", note="0/5 seeds, 3 failed, 2 timed out")
-    assert cells(table, "GAIL (off-policy)")["Ant"] == Cell("–"), "never run is not a failure"
+    assert cells(table, "BC")["Ant"] == Entry("–", note="0/5 seeds, 3 failed, 2 timed out")
+    assert cells(table, "GAIL (off-policy)")["Ant"] == Entry("–"), "never run is not a failure"
 
 
 def test_demonstrations_that_were_not_the_same_are_told_and_not_averaged(fill):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900})
-    assert "the same for every method." in "".join(tables.returns_table(arranged(store), 1).notes)
+    assert "the same for every method." in "".join(tables.returns_table(arranged(store).at(1)).notes)
     fill({("ndi-ebm", "hopper"): 900}, subsample=10)
-    assert "not the same for every method." in "".join(tables.returns_table(arranged(store), 1).notes)
+    assert "not the same for every method." in "".join(tables.returns_table(arranged(store).at(1)).notes)
 
 
 def test_runs_on_other_contents_of_a_dataset_are_rows_of_their_own(fill, a_run):
     store = fill({("bc", "hopper"): 800}, seeds=2)
     for seed in (2, 3):
         store.write(*a_run("bc", seed=seed, dataset_hash="other"))
-    labels = [row.label for section in tables.returns_table(arranged(store), 1).sections for row in section]
+    labels = [row.label for section in tables.returns_table(arranged(store).at(1)).sections for row in section]
     assert {"BC (dataset_hash=abc)", "BC (dataset_hash=other)"} <= set(labels)
 
 
@@ -92,26 +101,26 @@ def test_runs_that_ended_before_their_budget_count_and_are_told(fill, a_run):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
     run, rows = a_run("gail", seed=4)
     store.write({**run, "steps": run["budget"] - 1}, rows, replace=True)
-    note = cells(tables.returns_table(arranged(store), 1), "GAIL (off-policy)")["Hopper"].note
+    note = cells(tables.returns_table(arranged(store).at(1)), "GAIL (off-policy)")["Hopper"].note
     assert note == "5/5 seeds, 1 ended before the budget"
 
 
 def test_a_score_that_is_not_finite_does_not_count(fill, a_run):
     store = fill({("bc", "hopper"): 800})
     store.write(*a_run(seed=1, finals=(float("nan"), 1.0)), replace=True)
-    cell = cells(tables.returns_table(arranged(store), 1), "BC")["Hopper"]
+    cell = cells(tables.returns_table(arranged(store).at(1)), "BC")["Hopper"]
     assert (cell.value, cell.note) == ("750", "1/2 seeds, 1 without a final score")
 
 
 def test_only_the_final_evaluation_counts(fill):
     results = arranged(fill({("gail", "hopper"): 800}, steps=(0, 100, 200)))
-    assert results.scores("gail", "hopper", 1).tolist() == [750.0, 850.0]
+    assert results.at(1).scores("gail", "hopper").tolist() == [750.0, 850.0]
     assert results.evaluations["episodes"].tolist() == [2] * (2 * 3)
 
 
 def test_references_come_from_runs_else_from_the_task_else_not_at_all(fill):
     results = arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50, ("expert", "hopper"): 990}))
-    table = tables.returns_table(results, 1)
+    table = tables.returns_table(results.at(1))
     assert cells(table, "Expert")["Hopper"].text == "990 ± 71"
     assert cells(table, "Expert")["Ant"].text == "–"
     random = cells(table, "Random")["Hopper"]
@@ -123,7 +132,7 @@ def test_references_come_from_runs_else_from_the_task_else_not_at_all(fill):
 
 
 def test_the_papers_numbers_stand_beside_ours_with_their_source(fill):
-    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50})), 1)
+    table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50})).at(1))
     labels = [(row.label, row.quiet) for row in table.sections[1]]
     assert labels == [("BC", False), ("NDI paper", True)]
     assert cells(table, "NDI paper", 1)["Hopper"].text == "1432 ± 382"
@@ -136,7 +145,7 @@ def test_the_papers_numbers_stand_beside_ours_with_their_source(fill):
 def test_the_papers_numbers_stand_beside_one_demonstration_only(fill):
     results = arranged(fill({("bc", "hopper"): 800}, demos=4))
     assert results.demonstration_numbers == [4]
-    assert "NDI paper" not in to_markdown(tables.returns_table(results, 4))
+    assert "NDI paper" not in to_markdown(tables.returns_table(results.at(4)))
     assert tables.published_table(4) is None
 
 
@@ -156,16 +165,17 @@ def test_settings_of_one_method_are_rows_of_their_own(fill, a_run):
             run_id = f"swept.{weight}.{seed}"
             store.write(*a_run("ndi-ebm", seed=seed, run_id=run_id, config=f'{{"density": {{"weight": {weight}}}}}'))
     results = arranged(store)
-    labels = [entry.label for entry in results.entries(1)]
+    labels = [variant.label for variant in results.at(1).variants]
     assert labels == ["BC", *(f"NDI+EBM (density.weight={w})" for w in ("0.005", "0.1", "10.0"))]
-    table = tables.returns_table(results, 1)
+    table = tables.returns_table(results.at(1))
     assert [row.label for row in table.sections[1]].count("NDI paper") == 2, "once for BC, once for the three"
 
 
 def test_budgets_and_datasets_are_never_averaged(fill, a_run):
     store = fill({("gail", "hopper"): 800}, seeds=1)
     store.write(*a_run("gail", run_id="longer", budget=2000))
-    assert [e.label for e in arranged(store).entries(1)] == [f"GAIL (off-policy) (budget={b})" for b in (1000, 2000)]
+    labels = [variant.label for variant in arranged(store).at(1).variants]
+    assert labels == [f"GAIL (off-policy) (budget={b})" for b in (1000, 2000)]
 
 
 def test_the_newer_of_two_equal_runs_counts(fill, a_run):
@@ -173,19 +183,19 @@ def test_the_newer_of_two_equal_runs_counts(fill, a_run):
     store.write(*a_run(run_id="again", finals=(300.0,), started="2027-01-01T00:00:00Z"))
     store.write(*a_run(run_id="and-failed", status="failed", started="2028-01-01T00:00:00Z"))
     results = arranged(store)
-    assert results.scores("bc", "hopper", 1).tolist() == [300.0]
+    assert results.at(1).scores("bc", "hopper").tolist() == [300.0]
     assert results.superseded == ("and-failed", "bc.hopper.1.0")
 
 
 def test_settings_that_differ_between_tasks_are_noted(fill, a_run):
     store = fill({("bc", "hopper"): 800})
     store.write(*a_run("bc", "ant", config='{"rate": 0.0003, "density": {"noise": 0.5}}'))
-    notes = tables.returns_table(arranged(store), 1).notes
+    notes = tables.returns_table(arranged(store).at(1)).notes
     assert "BC: density.noise 0.1 (Hopper), 0.5 (Ant)." in notes
 
 
 def test_label_explanations_stand_below(fill):
-    notes = tables.returns_table(arranged(fill({("gail", "hopper"): 800})), 1).notes
+    notes = tables.returns_table(arranged(fill({("gail", "hopper"): 800})).at(1)).notes
     assert any(note.startswith("GAIL (off-policy): ") for note in notes)
     assert not any(note.startswith("SAC (true reward): ") for note in notes)
     assert "Environment steps per run: 1,000." in notes
@@ -195,7 +205,7 @@ def test_label_explanations_stand_below(fill):
 
 def test_normalised_aggregates_and_their_interval(fill):
     returns = {("bc", "hopper"): 200, ("gail", "hopper"): 800, ("bc", "ant"): 400, ("gail", "ant"): 600}
-    table = tables.normalized_table(arranged(fill(returns, seeds=2)), 1)
+    table = tables.normalized_table(arranged(fill(returns, seeds=2)).at(1))
     row = cells(table, "GAIL (off-policy)")
     assert (row["Hopper"].text, row["Ant"].text) == ("0.80", "0.60")
     assert row["IQM [95%]"].text == "0.70 [0.65, 0.75]"
@@ -206,7 +216,7 @@ def test_normalised_aggregates_and_their_interval(fill):
 def test_aggregates_over_fewer_tasks_say_so_and_do_not_win(fill):
     returns = {("bc", "hopper"): 200, ("bc", "ant"): 400, ("gail", "hopper"): 900, ("ndi-ebm", "hopper"): 300}
     returns |= {("ndi-ebm", "ant"): 500}
-    table = tables.normalized_table(arranged(fill(returns)), 1)
+    table = tables.normalized_table(arranged(fill(returns)).at(1))
     lonely = cells(table, "GAIL (off-policy)")["IQM [95%]"]
     assert (lonely.note, lonely.bold) == ("over 1 of 2 tasks", False)
     assert cells(table, "NDI+EBM")["IQM [95%]"].bold
@@ -220,14 +230,14 @@ def test_tasks_without_references_have_no_normalised_score(fill, a_run, monkeypa
     unmeasured = SimpleNamespace(random_return=float("nan"), expert_return=float("nan"))
     monkeypatch.setattr("benchmarks.reporting.results.TASKS", {"ant": unmeasured})
     results = arranged(store)
-    row = cells(tables.normalized_table(results, 1), "GAIL (off-policy)")
+    row = cells(tables.normalized_table(results.at(1)), "GAIL (off-policy)")
     assert (row["Ant"].text, row["IQM [95%]"].value, row["IQM [95%]"].bold) == ("–", "0.90", True)
     assert results.reference("ant", "expert") is None
-    assert cells(tables.returns_table(results, 1), "GAIL (off-policy)")["Ant"].value == "1000"
+    assert cells(tables.returns_table(results.at(1)), "GAIL (off-policy)")["Ant"].value == "1000"
 
 
 def test_small_returns_keep_decimals(fill):
-    table = tables.returns_table(arranged(fill({("bc", "reach"): 3.14159}, seeds=1)), 1)
+    table = tables.returns_table(arranged(fill({("bc", "reach"): 3.14159}, seeds=1)).at(1))
     assert cells(table, "BC")["reach"].text == "3.14"
 
 
@@ -237,7 +247,7 @@ def test_methods_without_demonstrations_stand_in_every_table(fill):
     results = arranged(store)
     assert results.demonstration_numbers == [1, 4]
     for demos, mean in ((1, "300"), (4, "600")):
-        table = tables.returns_table(results, demos)
+        table = tables.returns_table(results.at(demos))
         assert cells(table, "BC")["Hopper"].value == mean
         assert cells(table, "SAC (true reward)")["Hopper"].value == "900"
 
@@ -254,8 +264,8 @@ def test_nested_settings_are_flattened():
     assert settings('{"a": {"b": [1, 2], "c": "x"}, "d": 0.1}') == {"a.b": "[1, 2]", "a.c": "x", "d": "0.1"}
 
 
-LONG = Row("GAIL (off-policy)", [Cell("12345", "± 1234", note=f"note {i}", bold=i == 1) for i in range(5)])
-SHORT = Row("B_1 & 2", [Cell("1", "± 2")] * 5)
+LONG = Row("GAIL (off-policy)", [Entry("12345", "± 1234", note=f"note {i}", bold=i == 1) for i in range(5)])
+SHORT = Row("B_1 & 2", [Entry("1", "± 2")] * 5)
 TASKS = ["Hopper", "HalfCheetah", "Walker2d", "Ant", "Humanoid"]
 WIDE = Table("t", "100% _title_", ["Method", *TASKS], [[LONG], [SHORT]], ["a_b"])
 
@@ -298,8 +308,8 @@ def test_latex_is_escaped_and_balanced():
 
 
 def test_many_footnotes_have_distinct_marks():
-    table = Table("t", "T", ["M", "x"], [[Row("m", [Cell("1", note=str(i))]) for i in range(60)]])
-    letters = [table.letter(row.cells[0]) for row in table.sections[0]]
+    table = Table("t", "T", ["M", "x"], [[Row("m", [Entry("1", note=str(i))]) for i in range(60)]])
+    letters = [table.letter(row.entries[0]) for row in table.sections[0]]
     assert len(set(letters)) == 60
     assert letters[:2] == ["a", "b"]
     assert "" not in letters
@@ -314,5 +324,5 @@ def test_settings_that_are_not_the_methods_own_are_told(tmp_path, a_run):
     store = Store(tmp_path)
     for method, changed in (("bc", '{"hidden": [8]}'), ("gail", '{"hidden": [8]}'), ("ndi-ebm", "{}")):
         store.write(*a_run(method, changes=changed))
-    notes = tables.returns_table(arranged(store), 1).notes
+    notes = tables.returns_table(arranged(store).at(1)).notes
     assert "Not the methods' own settings: BC, GAIL (off-policy): hidden [8]." in notes

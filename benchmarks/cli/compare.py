@@ -11,7 +11,7 @@ from benchmarks.kit.errors import UserError, near_miss
 from benchmarks.terminal import console
 
 if TYPE_CHECKING:
-    from benchmarks.reporting.results import Entry, Results
+    from benchmarks.reporting.results import Results, Variant
 
 
 def compare(
@@ -74,28 +74,28 @@ def _results(folder: Path) -> Results:
     return reporting.read(folder, console)
 
 
-def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Entry, Entry]]:
+def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:
     """Who meets whom."""
-    here, there = _entries(ours), _entries(theirs)
+    here, there = _variants(ours), _variants(theirs)
     names = [part.strip() for part in (method or "").split(",") if part.strip()]
     chosen = [_find(here, name, "--method") for name in names]
     if against is not None:
         other = _find(there, against, "--against")
-        chosen = chosen or [entry for entry in here.values() if entry.contestant]
-        pairs = [(entry, other) for entry in chosen if ours is not theirs or entry != other]
+        chosen = chosen or [variant for variant in here.values() if variant.contestant]
+        pairs = [(variant, other) for variant in chosen if ours is not theirs or variant != other]
         if not pairs:
             raise UserError(f"--against {against}: there is nothing but itself to compare it with; change --method")
         return pairs
-    chosen = chosen or [entry for entry in there.values() if entry.method not in ("random", "expert")]
+    chosen = chosen or [variant for variant in there.values() if variant.method not in ("random", "expert")]
     # what is there and not here is still a pair: it is missing
-    return [(here.get(entry.name, entry), _find(there, entry.name, "--method")) for entry in chosen]
+    return [(here.get(variant.name, variant), _find(there, variant.name, "--method")) for variant in chosen]
 
 
-def _entries(results: Results) -> dict[str, Entry]:
-    return {entry.name: entry for demos in results.demonstration_numbers for entry in results.entries(demos)}
+def _variants(results: Results) -> dict[str, Variant]:
+    return {variant.name: variant for variant in results.variants}
 
 
-def _find(entries: dict[str, Entry], name: str, option: str) -> Entry:
-    if name not in entries:
-        raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(entries))}")
-    return entries[name]
+def _find(variants: dict[str, Variant], name: str, option: str) -> Variant:
+    if name not in variants:
+        raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(variants))}")
+    return variants[name]

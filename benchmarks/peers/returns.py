@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
 from benchmarks.reporting.comparison import Difference, difference
-from benchmarks.reporting.formats import EMPTY, Cell, Row, Table
-from benchmarks.reporting.results import Entry, Results
+from benchmarks.reporting.formats import EMPTY, Entry, Row, Table
+from benchmarks.reporting.results import Results, Variant
 from benchmarks.store.store import Store
 
 METHODS = "benchmarks.peers.methods"
@@ -63,14 +63,15 @@ def comparison(folder: Path, ours: str) -> Table:
     """
     results = Results.of(*Store(folder).averages())
     (demos,) = results.demonstration_numbers[:1]
-    entries = results.entries(demos)
-    own = [entry for entry in entries if entry.method == ours]
+    variants = results.at(demos).variants
+    own = [variant for variant in variants if variant.method == ours]
     if not own:
         raise UserError(f"no run of {ours} is stored in {folder}; run the comparison first")
     sections = []
     for task in results.tasks:
-        rows = [_line(results, entry, own[0], task, demos) for entry in [*own, *(e for e in entries if e not in own)]]
-        sections.append([Row(f"{results.title(task)}: {label}", cells) for label, cells in rows])
+        ordered = [*own, *(variant for variant in variants if variant not in own)]
+        rows = [_line(results, variant, own[0], task, demos) for variant in ordered]
+        sections.append([Row(f"{results.title(task)}: {label}", entries) for label, entries in rows])
     header = ["", "Seeds", "Final return", "Mean over evaluations", "Ours − it", "P(ours better)"]
     notes = [
         "Mean over seeds of each seed's mean over the evaluation episodes, with its 95% percentile bootstrap interval "
@@ -85,32 +86,32 @@ def verdict(gap: Difference) -> str:
     return "ours better" if gap.low > 0 else "ours worse" if gap.high < 0 else "no difference shown"
 
 
-def _line(results: Results, entry: Entry, own: Entry, task: str, demos: int) -> tuple[str, list[Cell]]:
-    """The cells of one method on one task."""
-    scores, mine = (results.scores(name, task, demos) for name in (entry.name, own.name))
+def _line(results: Results, variant: Variant, own: Variant, task: str, demos: int) -> tuple[str, list[Entry]]:
+    """The entries of one method on one task."""
+    scores, mine = (results.at(demos).scores(name, task) for name in (variant.name, own.name))
     if not len(scores) or not len(mine):
-        return entry.label, [Cell(str(len(scores))), EMPTY, EMPTY, EMPTY, EMPTY]
-    cells = [Cell(str(len(scores))), _with_interval(scores), _with_interval(_along(results, entry, task, demos))]
-    if entry == own:
-        return entry.label, [*cells, EMPTY, EMPTY]
+        return variant.label, [Entry(str(len(scores))), EMPTY, EMPTY, EMPTY, EMPTY]
+    entries = [Entry(str(len(scores))), _with_interval(scores), _with_interval(_along(results, variant, task, demos))]
+    if variant == own:
+        return variant.label, [*entries, EMPTY, EMPTY]
     gap = difference(mine, scores)
     better = statistics.bootstrap_interval(statistics.probability_of_improvement, [mine], [scores])
     chance = float(statistics.probability_of_improvement([mine], [scores]))
-    return entry.label, [
-        *cells,
-        Cell(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
-        Cell(f"{chance:.2f}", f"[{better[0]:.2f}, {better[1]:.2f}]"),
+    return variant.label, [
+        *entries,
+        Entry(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
+        Entry(f"{chance:.2f}", f"[{better[0]:.2f}, {better[1]:.2f}]"),
     ]
 
 
-def _along(results: Results, entry: Entry, task: str, demos: int) -> np.ndarray:
+def _along(results: Results, variant: Variant, task: str, demos: int) -> np.ndarray:
     """Mean return over all evaluations of every seed, (seeds,): the area under the learning curve, as a mean."""
-    cell = results.cell(entry.name, task, demos)
+    cell = results.at(demos).cell(variant.name, task)
     rows = results.evaluations[results.evaluations["run_id"].isin(cell.loc[cell["counted"], "run_id"])]
     rows = rows[rows["step"] > 0] if rows["step"].max() > 0 else rows[rows["final"]]
     return rows.groupby("run_id")["return"].mean().to_numpy(np.float64)
 
 
-def _with_interval(scores: np.ndarray) -> Cell:
+def _with_interval(scores: np.ndarray) -> Entry:
     low, high = statistics.bootstrap_interval(statistics.mean, [scores])
-    return Cell(f"{scores.mean():,.0f}", f"[{low:,.0f}, {high:,.0f}]")
+    return Entry(f"{scores.mean():,.0f}", f"[{low:,.0f}, {high:,.0f}]")

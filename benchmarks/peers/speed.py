@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from benchmarks import provenance
 from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
-from benchmarks.reporting.formats import Cell, Row, Table
+from benchmarks.reporting.formats import Entry, Row, Table
 from benchmarks.store import schema
 from benchmarks.terminal import console
 
@@ -247,11 +247,11 @@ def as_table(name: str, rows: pd.DataFrame) -> Table:
         Row(
             f"{line.contestant} {line.version}",
             [
-                Cell(f"{line.cpu:.1f}"),
-                Cell(f"{line.wall:.1f}"),
-                Cell(f"{line.updates:.1f}"),
-                Cell(f"{line.ratio:.2f}", f"[{line.low:.2f}, {line.high:.2f}]"),
-                Cell(f"{line.ratio_wall:.2f}"),
+                Entry(f"{line.cpu:.1f}"),
+                Entry(f"{line.wall:.1f}"),
+                Entry(f"{line.updates:.1f}"),
+                Entry(f"{line.ratio:.2f}", f"[{line.low:.2f}, {line.high:.2f}]"),
+                Entry(f"{line.ratio_wall:.2f}"),
             ],
         )
         for line in summary(rows).itertuples()

@@ -185,8 +185,8 @@ def main(
         shared["measured"] = datetime.now(UTC).isoformat(timespec="seconds")
         out.mkdir(parents=True, exist_ok=True)
         pd.DataFrame([{**row, **shared} for row in measured()]).to_parquet(rows)
-    written = plots.save(figure(pd.read_parquet(rows)), stem)
-    console.print(f"{rows}, {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)
+    drawn = plots.save(figure(pd.read_parquet(rows)), stem)
+    console.print(f"{rows}, {drawn.name}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

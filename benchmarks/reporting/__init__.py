@@ -1,7 +1,8 @@
 """From stored rows to tables, figures and one page: offline, deterministic, without torch, MuJoCo or Minari.
 
-`build` is the whole of it. Arrows inside: statistics (arrays to numbers) and results (frames to scores) know nothing of
-the rest; tables and plots use both; formats gives tables their faces; style says how methods look everywhere.
+`build` is the whole of it. Arrows inside: statistics (arrays to numbers) knows nothing of the rest; results makes one
+frame of scores of the rows, and board the arrays that stand beside each other; tables and plots are functions of a
+board; formats gives tables their faces; style says how methods look everywhere.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markup import escape
 
@@ -20,6 +22,17 @@ from .formats import to_latex, to_markdown, to_rich, without_repeats
 from .results import Results
 
 __all__ = ["build", "check_place", "read"]
+
+_GENERATED = (
+    "returns-*",
+    "normalized-*",
+    "published-*",
+    "learning-curves-*",
+    "aggregates-*",
+    "demonstration-numbers.*",
+    "ablation-*",
+)
+"""Names of files that a build writes, or one of an earlier version wrote."""
 
 
 def build(folder: Path, console: Console) -> None:
@@ -75,11 +88,22 @@ def read(folder: Path, console: Console) -> Results:
 
 
 def _tables(results: Results) -> list[tables.Table]:
-    """For every number of demonstrations returns, normalised scores, ablations; then the published values."""
-    numbers = results.demonstration_numbers
-    made = [table(results, n) for n in numbers for table in (tables.returns_table, tables.normalized_table)]
-    made += [ablations.ablation_table(results, found) for n in numbers for found in ablations.ablations(results, n)]
-    return [*made, *(table for n in numbers if (table := tables.published_table(n)))]
+    """For every number of demonstrations returns, normalised scores; then ablations."""
+    made = [table(board) for board in results.boards for table in (tables.returns_table, tables.normalized_table)]
+    return made + [ablations.ablation_table(found) for board in results.boards for found in ablations.ablations(board)]
+
+
+def _figures(results: Results) -> dict[str, Figure]:
+    """By name; without those for which the rows give nothing to draw."""
+    figures: dict[str, Figure | None] = {}
+    for board in results.boards:
+        figures[f"learning-curves-{tables.suffix(board.demos)}"] = plots.learning_curves(board)
+    for board in results.boards:
+        figures[f"aggregates-{tables.suffix(board.demos)}"] = plots.aggregates(board)
+    figures["demonstration-numbers"] = plots.demonstration_numbers(results)
+    for board in results.boards:
+        figures |= {found.name: ablations.ablation_figure(found) for found in ablations.ablations(board)}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Path]:
@@ -94,33 +118,10 @@ def _write(folder: Path, results: Results, made: list[tables.Table]) -> list[Pat
             path = folder / "tables" / f"{table.name}.{kind}"
             path.write_text(text, encoding="utf-8")
             written.append(path)
-    figures = {
-        **{
-            f"learning-curves-{tables.suffix(n)}": plots.learning_curves(results, n)
-            for n in results.demonstration_numbers
-        },
-        **{f"aggregates-{tables.suffix(n)}": plots.aggregates(results, n) for n in results.demonstration_numbers},
-        "demonstration-numbers": plots.demonstration_numbers(results),
-        **{
-            found.name: ablations.ablation_figure(results, found)
-            for n in results.demonstration_numbers
-            for found in ablations.ablations(results, n)
-        },
-    }
-    drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    for name, figure in drawn.items():
-        written += plots.save(figure, folder / "figures" / name)
-    generated = (
-        "returns-*",
-        "normalized-*",
-        "published-*",
-        "learning-curves-*",
-        "aggregates-*",
-        "demonstration-numbers.*",
-        "ablation-*",
-    )
-    found = {path for part in ("tables", "figures") for glob in generated for path in (folder / part).glob(glob)}
+    figures = _figures(results)
+    written += [plots.save(figure, folder / "figures" / name) for name, figure in figures.items()]
+    found = {path for part in ("tables", "figures") for glob in _GENERATED for path in (folder / part).glob(glob)}
     for stale in found - set(written) if earlier else ():
         stale.unlink()
-    path_of_page.write_text(page.compose(results, made, list(drawn)), encoding="utf-8")
+    path_of_page.write_text(page.compose(results, made, list(figures)), encoding="utf-8")
     return written

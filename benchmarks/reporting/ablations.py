@@ -6,7 +6,7 @@ paper's metric: KL(pi || pi_E) at the visited states, divided by that of uniform
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -15,12 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import statistics, style
-from .formats import EMPTY, Cell, Row, Table
-from .results import Entry, Results
+from .board import Board
+from .formats import EMPTY, Entry, Row, Table
+from .results import Variant
 from .tables import suffix
-
-Scores = Callable[[Entry, str], np.ndarray]
-
 
 ROOM = 24
 """Characters of all values that stand side by side below a panel; more are turned, or they would touch."""
@@ -35,48 +33,43 @@ class Ablation:
     setting: str
     """Dotted name of the setting."""
     values: Sequence[str]
-    """As stored, in the order of the entries."""
-    entries: Sequence[Entry]
-    demos: int
+    """As stored, in the order of the variants."""
+    variants: Sequence[Variant]
+    board: Board
 
     @property
     def name(self) -> str:
         """File name without suffix."""
-        return f"ablation-{self.entries[0].method}-{self.setting.replace('.', '-')}-{suffix(self.demos)}"
+        return f"ablation-{self.variants[0].method}-{self.setting.replace('.', '-')}-{suffix(self.board.demos)}"
 
 
-def ablations(results: Results, demos: int) -> list[Ablation]:
+def ablations(board: Board) -> list[Ablation]:
     """Every method of which several values of exactly one setting are stored at a number of demonstrations."""
-    found = []
-    entries = results.entries(demos)
-    for method in dict.fromkeys(entry.method for entry in entries):
-        own = [entry for entry in entries if entry.method == method]
+    results, variants, found = board.results, board.variants, []
+    for method in dict.fromkeys(variant.method for variant in variants):
+        own = [variant for variant in variants if variant.method == method]
         names = results.varying.get(method, ())
         if len(names) == 1 and len(own) > 1:
-            values = [results.identity(entry).get(names[0], "") for entry in own]
+            values = [results.identity(variant).get(names[0], "") for variant in own]
             label = own[0].label.removesuffix(f" ({names[0]}={values[0]})")
-            found.append(Ablation(label, names[0], values, own, demos))
+            found.append(Ablation(label, names[0], values, own, board))
     return found
 
 
-def ablation_table(results: Results, ablation: Ablation) -> Table:
+def ablation_table(ablation: Ablation) -> Table:
     """Values of the setting down; return and imitation performance of every task across, with 95% intervals."""
-    kinds: list[tuple[str, Scores, int]] = [
-        ("return", lambda entry, task: results.scores(entry.name, task, ablation.demos), 0),
-        ("KL / KL random", lambda entry, task: results.scores(entry.name, task, ablation.demos, "imitation"), 3),
-    ]
+    board, results = ablation.board, ablation.board.results
+    kinds = [("return", "score", 0), ("KL / KL random", "imitation", 3)]
+    columns = [(task, *kind) for task in results.tasks for kind in kinds]
     rows = [
-        Row(
-            value,
-            [_cell(scores(entry, task), digits) for task in results.tasks for _, scores, digits in kinds],
-        )
-        for value, entry in zip(ablation.values, ablation.entries, strict=True)
+        Row(value, [_entry(board.scores(variant.name, task, column), digits) for task, _, column, digits in columns])
+        for value, variant in zip(ablation.values, ablation.variants, strict=True)
     ]
-    seeds = sorted({len(results.scores(e.name, t, ablation.demos)) for e in ablation.entries for t in results.tasks})
+    seeds = sorted({len(board.scores(v.name, task)) for v in ablation.variants for task in results.tasks})
     return Table(
         ablation.name,
         f"{ablation.label}: {ablation.setting}",
-        [ablation.setting, *(f"{results.title(task)} {kind}" for task in results.tasks for kind, _, _ in kinds)],
+        [ablation.setting, *(f"{results.title(task)} {title}" for task, title, *_ in columns)],
         [rows],
         [
             f"Mean and 95% bootstrap interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. "
@@ -86,10 +79,11 @@ def ablation_table(results: Results, ablation: Ablation) -> Table:
     )
 
 
-def ablation_figure(results: Results, ablation: Ablation) -> Figure:
+def ablation_figure(ablation: Ablation) -> Figure:
     """Every seed's return and imitation performance at each value, with means and 95% intervals; a row per task."""
-    looks = style.looks([ablation.entries[0].method])
-    look = looks[ablation.entries[0].method]
+    looks = style.looks([ablation.variants[0].method])
+    look = looks[ablation.variants[0].method]
+    board, results = ablation.board, ablation.board.results
     tasks = results.tasks
     with matplotlib.rc_context(style.theme()):
         figure = Figure(figsize=(7.2, 0.5 + 2.2 * len(tasks)), layout="constrained")
@@ -99,8 +93,8 @@ def ablation_figure(results: Results, ablation: Ablation) -> Figure:
                 (left, "score", "Return (sum of rewards)"),
                 (right, "imitation", "KL to expert /\nKL of random actions"),
             ):
-                for place, entry in enumerate(ablation.entries):
-                    scores = results.scores(entry.name, task, ablation.demos, column)
+                for place, variant in enumerate(ablation.variants):
+                    scores = board.scores(variant.name, task, column)
                     _point(panel, place, scores[np.isfinite(scores)], look)
                 panel.set_xticks(range(len(ablation.values)), ablation.values)
                 if sum(map(len, ablation.values)) > ROOM:
@@ -132,10 +126,10 @@ def _point(panel: Axes, place: int, scores: np.ndarray, look: style.Look) -> Non
     panel.plot([place] * len(scores), scores, ".", color=look.color, markersize=6, mec="white", mew=0.5)
 
 
-def _cell(scores: np.ndarray, digits: int) -> Cell:
+def _entry(scores: np.ndarray, digits: int) -> Entry:
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return EMPTY
     low, high = statistics.bootstrap_interval(statistics.mean, [scores])
     spread = "" if np.isnan(low) else f"[{low:z.{digits}f}, {high:z.{digits}f}]"
-    return Cell(f"{scores.mean():z.{digits}f}", spread)
+    return Entry(f"{scores.mean():z.{digits}f}", spread)

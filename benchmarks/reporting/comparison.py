@@ -20,8 +20,8 @@ from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
 
 from . import statistics
-from .formats import EMPTY, Cell, Row, Table
-from .results import Entry, Results, settings
+from .formats import EMPTY, Entry, Row, Table
+from .results import Results, Variant, settings
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
@@ -37,10 +37,10 @@ class Difference(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Two entries on one task with one number of demonstrations, on the seeds that both completed."""
+    """Two variants on one task with one number of demonstrations, on the seeds that both completed."""
 
-    ours: Entry
-    theirs: Entry
+    ours: Variant
+    theirs: Variant
     task: str
     """Its title."""
     demos: int
@@ -82,12 +82,12 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def compare(
-    ours: Results, theirs: Results, pairs: Sequence[tuple[Entry, Entry]], level: float = 0.05, margin: float = 0.05
+    ours: Results, theirs: Results, pairs: Sequence[tuple[Variant, Variant]], level: float = 0.05, margin: float = 0.05
 ) -> list[Match]:
     """Every pair on every task and number of demonstrations that both sides have.
 
     Args:
-        ours: results that hold the first entry of every pair.
+        ours: results that hold the first variant of every pair.
         theirs: results that hold the second; may be the same.
         pairs: whom to compare.
         level: chance of any false alarm, over all matches together.
@@ -109,7 +109,7 @@ def compare(
             "Run both with the same profile"
         )
     if not drawn:
-        names = ", ".join(dict.fromkeys(entry.name for pair in pairs for entry in pair))
+        names = ", ".join(dict.fromkeys(variant.name for pair in pairs for variant in pair))
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names})")
     differences = [difference(*_of_both(cell, other, "score")) for *_, cell, other in drawn]
     adjusted = holm([found.p for found in differences])
@@ -139,14 +139,14 @@ def _verdict(found: Difference, shown: bool, least: float, lost: int, seeds: int
 
 
 def _common(
-    ours: Results, theirs: Results, first: Entry, second: Entry
+    ours: Results, theirs: Results, first: Variant, second: Variant
 ) -> Iterator[tuple[str, int, pd.DataFrame, pd.DataFrame]]:
     """Tasks and demonstrations of both, with the runs of the seeds that both have, in the order of the seeds."""
-    used = {*ours.runs.loc[ours.runs["entry"] == first.name, "demos"]}
-    used |= {*theirs.runs.loc[theirs.runs["entry"] == second.name, "demos"]}
+    used = {*ours.runs.loc[ours.runs["variant"] == first.name, "demos"]}
+    used |= {*theirs.runs.loc[theirs.runs["variant"] == second.name, "demos"]}
     for demos in sorted(used - {0}) or [0]:
         for task in (task for task in ours.tasks if task in theirs.tasks):
-            cells = ours.cell(first.name, task, demos), theirs.cell(second.name, task, demos)
+            cells = ours.at(demos).cell(first.name, task), theirs.at(demos).cell(second.name, task)
             seeds = sorted(set(cells[0]["seed"]) & set(cells[1]["seed"]))
             if seeds:
                 cell, other = (one.set_index("seed").loc[seeds] for one in cells)
@@ -167,12 +167,12 @@ def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
             yield f"{name} {here} here, {there} there"
 
 
-def missing(ours: Results, theirs: Results, pairs: Sequence[tuple[Entry, Entry]]) -> list[str]:
+def missing(ours: Results, theirs: Results, pairs: Sequence[tuple[Variant, Variant]]) -> list[str]:
     """Runs of the second of a pair that the first does not have, in words: of a cell that lacks some, which seeds."""
     found = []
     for first, second in pairs:
-        there = theirs.runs[theirs.runs["entry"] == second.name]
-        here = ours.runs[ours.runs["entry"] == first.name]
+        there = theirs.runs[theirs.runs["variant"] == second.name]
+        here = ours.runs[ours.runs["variant"] == first.name]
         # if one side uses no demonstrations, only task and seed can be the same
         alike = 0 not in {*there["demos"], *here["demos"]}
         wanted, made = _seeds(there, alike), _seeds(here, alike)
@@ -212,9 +212,9 @@ def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]
     return found
 
 
-def _first(results: Results, entry: Entry) -> str:
-    """Config (JSON) of an entry's first run."""
-    return str(results.runs.loc[results.runs["entry"] == entry.name, "config"].iloc[0])
+def _first(results: Results, variant: Variant) -> str:
+    """Config (JSON) of an variant's first run."""
+    return str(results.runs.loc[results.runs["variant"] == variant.name, "config"].iloc[0])
 
 
 def _versions(results: Results) -> dict[str, str]:
@@ -259,11 +259,11 @@ def _row(match: Match, several: bool) -> Row:
     number = f", {counted(match.demos, 'demonstration')}" if several else ""
     chance = EMPTY
     if len(match.scores) and len(match.others):
-        chance = Cell(f"{float(statistics.probability_of_improvement([match.scores], [match.others])):.2f}")
-    seeds = Cell(str(min(len(match.scores), len(match.others))))
+        chance = Entry(f"{float(statistics.probability_of_improvement([match.scores], [match.others])):.2f}")
+    seeds = Entry(str(min(len(match.scores), len(match.others))))
     sides = [_mean(match.scores), _mean(match.others)]
     gap = match.difference
-    cells = [seeds, *sides, _with_interval(gap.mean, gap.low, gap.high, 0), chance, Cell(match.verdict)]
+    cells = [seeds, *sides, _with_interval(gap.mean, gap.low, gap.high, 0), chance, Entry(match.verdict)]
     return Row(f"{versus(match.ours, match.theirs)}: {match.task}{number}", cells)
 
 
@@ -279,23 +279,23 @@ def _overall(matches: Sequence[Match]) -> Row:
 
     low, high = statistics.bootstrap_interval(gap, scores, others)
     chance = float(statistics.probability_of_improvement(scores, others))
-    sides = [Cell(f"{float(statistics.interquartile_mean(side)):.2f}") for side in (scores, others)]
+    sides = [Entry(f"{float(statistics.interquartile_mean(side)):.2f}") for side in (scores, others)]
     return Row(
-        label, [EMPTY, *sides, _with_interval(float(gap(scores, others)), low, high, 2), Cell(f"{chance:.2f}"), EMPTY]
+        label, [EMPTY, *sides, _with_interval(float(gap(scores, others)), low, high, 2), Entry(f"{chance:.2f}"), EMPTY]
     )
 
 
-def versus(ours: Entry, theirs: Entry) -> str:
+def versus(ours: Variant, theirs: Variant) -> str:
     """Who meets whom; one name where a method meets itself."""
     return ours.label if ours.label == theirs.label else f"{ours.label} / {theirs.label}"
 
 
-def _mean(scores: np.ndarray) -> Cell:
+def _mean(scores: np.ndarray) -> Entry:
     mean, std = statistics.mean_and_std(scores)
-    return EMPTY if np.isnan(mean) else Cell(f"{mean:,.0f}", "" if np.isnan(std) else f"± {std:,.0f}")
+    return EMPTY if np.isnan(mean) else Entry(f"{mean:,.0f}", "" if np.isnan(std) else f"± {std:,.0f}")
 
 
-def _with_interval(value: float, low: float, high: float, digits: int) -> Cell:
+def _with_interval(value: float, low: float, high: float, digits: int) -> Entry:
     if np.isnan(value):
         return EMPTY
-    return Cell(f"{value:+,.{digits}f}", "" if np.isnan(low) else f"[{low:+,.{digits}f}, {high:+,.{digits}f}]")
+    return Entry(f"{value:+,.{digits}f}", "" if np.isnan(low) else f"[{low:+,.{digits}f}, {high:+,.{digits}f}]")

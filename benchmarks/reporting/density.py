@@ -21,7 +21,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
 
 from . import style
-from .formats import EMPTY, Cell, Row, Table, to_markdown, to_rich
+from .formats import EMPTY, Entry, Row, Table, to_markdown, to_rich
 from .plots import save
 from .statistics import bootstrap_interval, mean_and_std
 
@@ -88,7 +88,7 @@ def build(folder: Path, console: Console) -> None:
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
         save(figure, folder / name)
-    images = "".join(f"\n![{name}]({name}.png)\n\n{_CAPTIONS[name]}\n" for name in drawn)
+    images = "".join(f"\n![{name}]({name}.svg)\n\n{_CAPTIONS[name]}\n" for name in drawn)
     notes = "".join(f"\nWarning: {line}.\n" for line in lines)
     (folder / "README.md").write_text(to_markdown(shown) + notes + images, encoding="utf-8")
     console.print(f"Rows, table and figures: {folder}", highlight=False, soft_wrap=True)
@@ -207,12 +207,12 @@ def table(found: Diagnostics) -> Table:
     for reward in found.names:
         scores = [found.of(reward, behaviour, level)["mean"] for _, behaviour, level in columns]
         digits = 2 if max(values.abs().max() for values in scores) < 10 else 1  # RED's lie in (0, 1]
-        cells = [_cell(values, digits) for values in scores]
+        entries = [_entry(values, digits) for values in scores]
         for statistic in _STATISTICS:
             value, low, high = found.correlation(reward, statistic)
-            cells.append(Cell(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"))
-        rows.append(Row(found.label(reward), cells))
-    returns = [_cell(found.of(found.names[0], behaviour, level)["return"], 0) for _, behaviour, level in columns]
+            entries.append(Entry(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"))
+        rows.append(Row(found.label(reward), entries))
+    returns = [_entry(found.of(found.names[0], behaviour, level)["return"], 0) for _, behaviour, level in columns]
     seeds, episodes = found.settings["seeds"], found.settings["episodes"]
     notes = [
         f"Mean score per step, over {episodes} episodes and {counted(len(seeds), 'seed')}, ± standard "
@@ -238,9 +238,9 @@ def table(found: Diagnostics) -> Table:
     )
 
 
-def _cell(values: pd.Series, digits: int) -> Cell:
+def _entry(values: pd.Series, digits: int) -> Entry:
     mean, std = mean_and_std(values.to_numpy())
-    return Cell(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
+    return Entry(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
 
 
 def return_figure(found: Diagnostics) -> Figure:

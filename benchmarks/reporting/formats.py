@@ -16,7 +16,7 @@ _SUPERSCRIPTS = dict(zip("abcdefghijklmnoprstuvwxyz", "ᵃᵇᶜᵈᵉᶠᵍʰ�
 _LETTERS = "".join(_SUPERSCRIPTS)
 
 
-class Cell(NamedTuple):
+class Entry(NamedTuple):
     """One value with what follows it, such as "± 71" or "[0.91, 0.97]", and the text of its footnote."""
 
     value: str
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
         return f"{self.value} {self.spread}".rstrip()
 
 
-EMPTY = Cell("–")
+EMPTY = Entry("–")
 """Nothing was run."""
 
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     """A line of a table; a quiet one (a published value) stands back behind the line above it."""
 
     label: str
-    cells: Sequence[Cell]
+    entries: Sequence[Entry]
     quiet: bool = False
 
 
@@ -50,21 +50,21 @@ class Table:
     """File name without suffix."""
     title: str
     header: Sequence[str]
-    """First column's heading and one for every cell of a row."""
+    """First column's heading and one for every entry of a row."""
     sections: Sequence[Sequence[Row]]
     notes: Sequence[str] = field(default=())
 
     @property
-    def cell_notes(self) -> list[str]:
-        """Texts of the cells' footnotes in reading order, each once."""
-        cells = (cell for section in self.sections for row in section for cell in row.cells)
-        return list(dict.fromkeys(cell.note for cell in cells if cell.note))
+    def entry_notes(self) -> list[str]:
+        """Texts of the entries' footnotes in reading order, each once."""
+        entries = (entry for section in self.sections for row in section for entry in row.entries)
+        return list(dict.fromkeys(entry.note for entry in entries if entry.note))
 
-    def letter(self, cell: Cell) -> str:
-        """The footnote mark of a cell: a, b, ..., aa, ab, ... or nothing."""
-        if not cell.note:
+    def letter(self, entry: Entry) -> str:
+        """The footnote mark of a entry: a, b, ..., aa, ab, ... or nothing."""
+        if not entry.note:
             return ""
-        tens, ones = divmod(self.cell_notes.index(cell.note), len(_LETTERS))
+        tens, ones = divmod(self.entry_notes.index(entry.note), len(_LETTERS))
         return (_LETTERS[tens - 1] if tens else "") + _LETTERS[ones]
 
 
@@ -86,8 +86,8 @@ def to_rich(table: Table, width: int) -> list[RenderableType]:
     first = max(map(len, [table.header[0], *labels])) + gap
     parts: list[list[int]] = [[]]
     room = width - first + gap  # nothing follows the last column
-    for index, cells in enumerate(columns):
-        need = max(map(len, [table.header[index + 1], *cells])) + gap
+    for index, entries in enumerate(columns):
+        need = max(map(len, [table.header[index + 1], *entries])) + gap
         if parts[-1] and need > room:
             parts.append([])
             room = width - first + gap
@@ -108,26 +108,26 @@ def _rich_part(table: Table, part: list[int], columns: list[list[str]], labels: 
     for section in table.sections:
         for row in section:
             style = "dim italic" if row.quiet else ""
-            cells = [
-                Text(columns[k][line], style="bold green" if row.cells[index].bold else "")
+            entries = [
+                Text(columns[k][line], style="bold green" if row.entries[index].bold else "")
                 for k, index in enumerate(part)
             ]
             line += 1
-            face.add_row(Text(labels[line - 1]), *cells, style=style, end_section=row is section[-1])
+            face.add_row(Text(labels[line - 1]), *entries, style=style, end_section=row is section[-1])
     return face
 
 
 def _aligned(table: Table, column: int) -> list[str]:
     """The texts of one column with spreads and marks padded, so that signs stand below each other."""
-    cells = [row.cells[column] for section in table.sections for row in section]
-    digits = max(len(cell.spread.removeprefix("± ")) for cell in cells)
-    spreads = [f"± {cell.spread[2:]:>{digits}}" if cell.spread.startswith("±") else cell.spread for cell in cells]
+    entries = [row.entries[column] for section in table.sections for row in section]
+    digits = max(len(entry.spread.removeprefix("± ")) for entry in entries)
+    spreads = [f"± {entry.spread[2:]:>{digits}}" if entry.spread.startswith("±") else entry.spread for entry in entries]
     tails = [
-        (f" {spread}" if spread else "") + _superscript(table.letter(cell))
-        for cell, spread in zip(cells, spreads, strict=True)
+        (f" {spread}" if spread else "") + _superscript(table.letter(entry))
+        for entry, spread in zip(entries, spreads, strict=True)
     ]
     longest = max(map(len, tails))
-    return [f"{cell.value}{tail:<{longest}}" for cell, tail in zip(cells, tails, strict=True)]
+    return [f"{entry.value}{tail:<{longest}}" for entry, tail in zip(entries, tails, strict=True)]
 
 
 def _superscript(letters: str) -> str:
@@ -135,14 +135,14 @@ def _superscript(letters: str) -> str:
 
 
 def _note_lines(table: Table) -> list[str]:
-    marked = [f"{_superscript(table.letter(Cell('', note=note)))} {note}" for note in table.cell_notes]
+    marked = [f"{_superscript(table.letter(Entry('', note=note)))} {note}" for note in table.entry_notes]
     return [*marked, *table.notes]
 
 
 def to_markdown(table: Table) -> str:
     """The table in GitHub's Markdown, with its title as heading and its notes as list."""
 
-    def cell(value: Cell, quiet: bool) -> str:
+    def entry(value: Entry, quiet: bool) -> str:
         text = value.text + _superscript(table.letter(value))
         return f"**{text}**" if value.bold else f"*{text}*" if quiet and value != EMPTY else text
 
@@ -151,7 +151,7 @@ def to_markdown(table: Table) -> str:
     for section in table.sections:
         for row in section:
             label = f"*{row.label}*" if row.quiet else row.label
-            lines.append(_markdown_line([label, *(cell(value, row.quiet) for value in row.cells)]))
+            lines.append(_markdown_line([label, *(entry(value, row.quiet) for value in row.entries)]))
     notes = [f"- {line}" for line in _note_lines(table)]
     return "\n".join([*lines, "", *notes]) + "\n"
 
@@ -163,7 +163,7 @@ def _markdown_line(texts: Sequence[str]) -> str:
 def to_latex(table: Table) -> str:
     """The table for LaTeX with booktabs, ready to be put in with `input`; the notes stand below in small print."""
 
-    def cell(value: Cell) -> str:
+    def entry(value: Entry) -> str:
         if value == EMPTY:
             return "--"
         body = value.text.replace("±", r"\pm").replace(" [", r"\; [")
@@ -178,11 +178,11 @@ def to_latex(table: Table) -> str:
     for section in table.sections:
         rules.append(
             "\n".join(
-                line([(r"\quad \emph{%s}" if row.quiet else "%s") % latex_escape(row.label), *map(cell, row.cells)])
+                line([(r"\quad \emph{%s}" if row.quiet else "%s") % latex_escape(row.label), *map(entry, row.entries)])
                 for row in section
             )
         )
-    marks = [rf"\textsuperscript{{{table.letter(Cell('', note=n))}}} {latex_escape(n)}" for n in table.cell_notes]
+    marks = [rf"\textsuperscript{{{table.letter(Entry('', note=n))}}} {latex_escape(n)}" for n in table.entry_notes]
     notes = " \\\\\n    ".join([*marks, *map(latex_escape, table.notes)])
     return "\n".join(
         [

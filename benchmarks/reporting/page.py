@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.kit.errors import UserError
 
-from .formats import Table, to_markdown, without_repeats
+from .formats import EMPTY, Entry, Row, Table, to_markdown, without_repeats
 from .results import Results
 
 _MARK = "Generated from the rows in `runs/` by `ndi-bench report`"
@@ -41,44 +43,47 @@ def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -
         f"# Results: {profiles}",
         f"{_MARK}; do not edit, rebuild; "
         "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
-        "Markdown, LaTeX, PNG and SVG.",
+        "Markdown, LaTeX and SVG.",
         *(to_markdown(table).strip() for table in without_repeats(tables)),
-        *(f"### {_caption(name)}\n\n![{_caption(name)}](figures/{name}.png)" for name in figures),
-        _runs(results),
+        *(f"### {caption(name)}\n\n![{caption(name)}](figures/{name}.svg)" for name in figures),
+        to_markdown(runs_table(results)).strip(),
         _failures(results),
         _origin(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _caption(name: str) -> str:
+def caption(name: str) -> str:
+    """The heading of a figure."""
     kind = next(kind for kind in _CAPTIONS if name.startswith(kind))
     number = name.removeprefix(kind).strip("-").replace("-", " ")
     return _CAPTIONS[kind] + (f" ({number})" if number else "")
 
 
-def _runs(results: Results) -> str:
+def runs_table(results: Results) -> Table:
     """What was run, and what it cost."""
-    titles = [results.title(task) for task in results.tasks]
-    lines = ["### Runs", "", "Runs that count / runs, and median training time of a run, in minutes.", ""]
-    lines.append("| " + " | ".join(["Method", "Demonstrations", "Seeds", *titles]) + " |")
-    lines.append("|:--|--:|:--" + "|--:" * len(titles) + "|")
-    for demos in sorted(results.runs["demos"].unique()):
-        runs = results.runs[results.runs["demos"] == demos]
-        for entry in results.entries(demos):
-            rows = runs[runs["entry"] == entry.name]
-            if rows.empty:
-                continue
-            cells = [entry.label, str(demos or "none"), ", ".join(map(str, sorted(rows["seed"].unique())))]
-            for task in results.tasks:
-                here = rows[rows["task"] == task]
-                minutes = here["train_seconds"].median() / 60
-                cells.append(f"{here['counted'].sum()}/{len(here)}, {minutes:.1f}" if len(here) else "–")
-            lines.append("| " + " | ".join(cells) + " |")
+    runs = results.runs
+    present = {(variant, demos) for variant, _, demos in results.cells}
+    nothing, sections = np.array([], dtype=np.intp), []
+    for demos in sorted({demos for _, demos in present}):
+        rows = []
+        for variant in (variant for variant in results.variants if (variant.name, demos) in present):
+            cells = [results.cells.get((variant.name, task, demos), nothing) for task in results.tasks]
+            seeds = sorted({int(runs["seed"].iloc[place]) for places in cells for place in places})
+            costs = [
+                Entry(f"{here['counted'].sum()}/{len(here)}, {here['train_seconds'].median() / 60:.1f}")
+                if len(here := runs.iloc[places])
+                else EMPTY
+                for places in cells
+            ]
+            rows.append(Row(variant.label, [Entry(str(demos or "none")), Entry(", ".join(map(str, seeds))), *costs]))
+        sections.append(rows)
+    notes = ["Runs that count / runs, and median training time of a run, in minutes."]
     if results.superseded:
         newer = "Left out, since a newer run of the same method, task, demonstrations and seed is there: "
-        lines += ["", newer + ", ".join(f"`{run}`" for run in results.superseded) + "."]
-    return "\n".join(lines)
+        notes.append(newer + ", ".join(f"`{run}`" for run in results.superseded) + ".")
+    header = ["Method", "Demonstrations", "Seeds", *map(results.title, results.tasks)]
+    return Table("runs", "Runs", header, sections, notes)
 
 
 def _failures(results: Results) -> str:
@@ -96,6 +101,12 @@ def _failures(results: Results) -> str:
 
 def _origin(results: Results) -> str:
     """Code, data and machines behind the runs."""
+    facts = origin(results)
+    return "\n".join(["### Origin", "", *(f"- {name}: {', '.join(told) or 'none'}." for name, told in facts.items())])
+
+
+def origin(results: Results) -> dict[str, list[str]]:
+    """Code, data and machines behind the runs, by kind."""
     runs = results.runs
     commits = Counter(
         (commit if isinstance(commit, str) else "unknown") + (" with uncommitted changes" if dirty else "")
@@ -106,13 +117,9 @@ def _origin(results: Results) -> str:
         for name, version in json.loads(text).items():
             versions.setdefault(name, set()).add(str(version))
     facts: dict[str, Iterable[str]] = {
-        "Commit": [f"{commit} ({number} runs)" for commit, number in sorted(commits.items())],
+        "Commit": [f"{commit} ({number} runs)" for commit, number in commits.items()],
         "Datasets": runs["dataset_id"].dropna().unique(),
         "Devices": (runs["device"] + " on " + runs["cpu"]).unique(),
-        "Versions": (f"{name} {' / '.join(sorted(found))}" for name, found in sorted(versions.items())),
+        "Versions": (f"{name} {' / '.join(sorted(found))}" for name, found in versions.items()),
     }
-    return "\n".join(["### Origin", "", *(_fact(name, values) for name, values in facts.items())])
-
-
-def _fact(name: str, values: Iterable[str]) -> str:
-    return f"- {name}: {', '.join(sorted(values)) or 'none'}."
+    return {name: sorted(found) for name, found in facts.items()}

@@ -1,13 +1,13 @@
 """The figures: learning curves, aggregates over tasks, and return against the number of demonstrations.
 
-Every function returns a matplotlib `Figure` of its own (no pyplot, nothing global is changed) or None where the rows
-give nothing to draw; `save` writes it as PNG and SVG, with the same bytes for the same rows.
+Every function returns a matplotlib `Figure` of its own (no pyplot, nothing global is changed) or None where the scores
+give nothing to draw; `save` writes it as SVG, with the same bytes for the same rows.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -20,174 +20,180 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.terminal import counted
+
 from . import statistics, style
-from .results import Entry, Results
-from .tables import aggregate, scored_tasks, task_scores
+from .board import Aggregate, Board
+from .results import Results, Variant
 
 _STEPS = "Environment steps (thousands)"
 _RETURN = "Return (sum of rewards)"
 _NORMALIZED = "Normalised return (0 random, 1 expert)"
-_THRESHOLDS = np.linspace(-0.1, 1.3, 141)
+THRESHOLDS = np.linspace(-0.1, 1.3, 141)
+"""Normalised returns at which a performance profile is drawn."""
+
+Curve = tuple[np.ndarray, np.ndarray]
+"""Steps (T,), in thousands, and returns (seeds, T)."""
 
 
-def learning_curves(results: Results, demos: int) -> Figure | None:
+def learning_curves(board: Board) -> Figure | None:
     """Return against environment steps, a panel per task: mean over seeds, the band spans the seeds.
 
     Offline methods and oracles that were evaluated once are horizontal lines beside the curves of others; None where
     there are no curves.
     """
-    entries = [entry for entry in _scored(results, demos) if entry.method not in ("random", "expert")]
-    drawn = {task: [(entry, *_curve(results, entry, task, demos)) for entry in entries] for task in results.tasks}
-    drawn = {task: curves for task, curves in drawn.items() if any(len(steps) > 1 for _, steps, _ in curves)}
+    variants = [variant for variant in board.scored if variant.method not in ("random", "expert")]
+    drawn = {task: {v: _curve(board, v, task) for v in variants} for task in board.results.tasks}
+    drawn = {task: curves for task, curves in drawn.items() if any(len(steps) > 1 for steps, _ in curves.values())}
     if not drawn:
         return None
-    looks = style.looks(results.runs["entry"].unique())
+    looks = style.looks(board.results.runs["variant"].unique())
     with matplotlib.rc_context(style.theme()):
         figure, panels, free = _panels([*drawn], _STEPS)
         handles: dict[str, Line2D] = {}
         for panel, (task, curves) in zip(panels, drawn.items(), strict=True):
-            end = max(steps[-1] for _, steps, returns in curves if len(returns)) / 1000
-            for entry, steps, returns in curves:
-                if not len(returns):
-                    continue
-                look, once = looks[entry.name], len(steps) == 1
-                x = np.array([0.0, end]) if once else steps / 1000
-                returns = np.repeat(returns, 2, axis=1) if once else returns
-                if len(returns) > 1:
-                    panel.fill_between(x, returns.min(0), returns.max(0), color=look.color, alpha=0.16, linewidth=0)
-                marker: dict[str, Any] = (
-                    {} if once else {"marker": look.marker, "markevery": max(1, len(x) // 8), "mec": "white"}
-                )
-                (line,) = panel.plot(
-                    x, returns.mean(0), label=style.literal(entry.label), mew=0.5, **look.line, **marker
-                )
-                handles.setdefault(entry.name, line)
-            for name, line in _reference_lines(panel, results, task):
+            end = max(steps[-1] for steps, returns in curves.values() if len(returns))
+            for variant, curve in curves.items():
+                if len(curve[1]):
+                    line = _draw_curve(panel, curve, end, looks[variant.name], variant.label)
+                    handles.setdefault(variant.name, line)
+            for name, line in _reference_lines(panel, board.results, task):
                 handles.setdefault(name, line)
-            panel.set_title(results.title(task))
+            panel.set_title(board.results.title(task))
             panel.set_xlim(0, end * 1.02)
             panel.xaxis.set_major_locator(MaxNLocator(5))
-        _legend(figure, free, _ordered(handles, entries), _seeds(results, entries, [demos]))
+        _legend(figure, free, _ordered(handles, variants), _seeds([board], variants))
     return figure
 
 
-def aggregates(results: Results, demos: int) -> Figure | None:
+def _draw_curve(panel: Axes, curve: Curve, end: float, look: style.Look, label: str) -> Line2D:
+    """Mean and span of the seeds; over the whole width where there is one evaluation."""
+    steps, returns = curve
+    marker: dict[str, Any] = {"marker": look.marker, "markevery": max(1, len(steps) // 8), "mec": "white"}
+    if len(steps) == 1:
+        steps, returns, marker = np.array([0.0, end]), np.repeat(returns, 2, axis=1), {}
+    if len(returns) > 1:
+        panel.fill_between(steps, returns.min(0), returns.max(0), color=look.color, alpha=0.16, linewidth=0)
+    (line,) = panel.plot(steps, returns.mean(0), label=style.literal(label), mew=0.5, **look.line, **marker)
+    return line
+
+
+def aggregates(board: Board) -> Figure | None:
     """Interquartile mean over tasks with its 95% interval, best at the top, beside the performance profiles.
 
-    Only entries that were run on every task that any entry was run on: others would not compare.
+    Only variants that were run on every task that any variant was run on: others would not compare.
     """
-    tasks = scored_tasks(results, demos)
-    found = {e: task_scores(results, e, demos) for e in _scored(results, demos) if e.method != "random"}
-    scores = {entry: [*by_task.values()] for entry, by_task in found.items() if by_task and set(by_task) == tasks}
-    missing = [style.literal(entry.label) for entry in found if entry not in scores]
-    if not scores:
+    rivals = [variant for variant in board.scored if variant.method != "random"]
+    found = {v: board.aggregates[v.name] for v in rivals if v.name in board.aggregates}
+    shown = {variant: aggregate for variant, aggregate in found.items() if aggregate.complete}
+    missing = [style.literal(variant.label) for variant in rivals if variant not in shown]
+    if not shown:
         return None
-    points = {entry: aggregate(runs) for entry, runs in scores.items()}
-    text = f"{_plural(len(tasks), 'task')}, {_seeds(results, scores, [demos])}; stratified bootstrap over seeds"
+    tasks = counted(len(board.scored_tasks), "task")
+    text = f"{tasks}, {_seeds([board], shown)}; stratified bootstrap over seeds"
     text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
-    ranking = sorted(scores, key=lambda entry: (points[entry][0], entry.name))
-    looks = style.looks(results.runs["entry"].unique())
-    # with settings in it a label may be a long one; the name of a setting stays in one piece
-    labels = [
-        textwrap.fill(style.literal(entry.label), 26, break_long_words=False, break_on_hyphens=False)
-        for entry in ranking
-    ]
+    ranking = sorted(shown, key=lambda variant: (shown[variant].iqm, variant.name))
+    labels = [_wrapped(variant.label) for variant in ranking]
     lines = sum(label.count("\n") + 1 for label in labels)
+    looks = style.looks(board.results.runs["variant"].unique())
     with matplotlib.rc_context(style.theme()):
         height = 1.1 + max(1.6, 0.24 * lines) + 0.13 * text.count("\n")
         figure = Figure(figsize=(7.2, height), layout="constrained")
         dots, profiles = figure.subplots(1, 2, width_ratios=(1.15, 1))
-        for place, entry in enumerate(ranking):
-            iqm, (low, high) = points[entry]
-            look = looks[entry.name]
-            dots.plot([low, high], [place, place], color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
-            dots.plot([iqm], [place], marker=look.marker, color=look.color, markersize=6.5, mec="white", mew=0.6)
-            profile = statistics.performance_profile(scores[entry], _THRESHOLDS)
-            if entry.method != "expert":  # a step at 1, where the line of reference stands
-                profiles.plot(_THRESHOLDS, profile, label=style.literal(entry.label), **look.line)
-        dots.set_yticks(range(len(ranking)), labels)
-        dots.set_ylim(-0.6, len(ranking) - 0.4)
-        dots.grid(axis="y", visible=False)
-        dots.tick_params(axis="y", length=0)
-        for value, look in ((0.0, style.looks(["random"])["random"]), (1.0, style.looks(["expert"])["expert"])):
+        _intervals(dots, [shown[variant] for variant in ranking], labels, [looks[v.name] for v in ranking])
+        _profiles(profiles, {v: shown[v] for v in ranking if v.method != "expert"}, looks)
+        for value, name in ((0.0, "random"), (1.0, "expert")):
             for axes in (dots, profiles):
-                axes.axvline(value, linewidth=0.9, zorder=1, **look.line)
-        dots.set_xlabel(_NORMALIZED)
-        dots.set_title("Interquartile mean, 95% interval")
-        profiles.set_xlim(_THRESHOLDS[0], _THRESHOLDS[-1])
-        profiles.set_ylim(-0.02, 1.02)
-        profiles.set_xlabel("Normalised return τ")
-        profiles.set_ylabel("Fraction of runs above τ")
-        profiles.set_title("Performance profile")
+                axes.axvline(value, linewidth=0.9, zorder=1, **style.looks([name])[name].line)
         figure.supxlabel(text, fontsize=7.5, color="#555555")
     return figure
 
 
+def _wrapped(label: str) -> str:
+    """With settings in it a label may be a long one; the name of a setting stays in one piece."""
+    return textwrap.fill(style.literal(label), 26, break_long_words=False, break_on_hyphens=False)
+
+
+def _intervals(panel: Axes, found: Sequence[Aggregate], labels: list[str], looks: Sequence[style.Look]) -> None:
+    for place, (one, look) in enumerate(zip(found, looks, strict=True)):
+        panel.plot([one.low, one.high], [place] * 2, color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
+        panel.plot([one.iqm], [place], marker=look.marker, color=look.color, markersize=6.5, mec="white", mew=0.6)
+    panel.set_yticks(range(len(labels)), labels)
+    panel.set_ylim(-0.6, len(labels) - 0.4)
+    panel.grid(axis="y", visible=False)
+    panel.tick_params(axis="y", length=0)
+    panel.set_xlabel(_NORMALIZED)
+    panel.set_title("Interquartile mean, 95% interval")
+
+
+def _profiles(panel: Axes, found: Mapping[Variant, Aggregate], looks: Mapping[str, style.Look]) -> None:
+    """Without the expert: a step at 1, where the line of reference stands."""
+    for variant, aggregate in found.items():
+        profile = statistics.performance_profile(aggregate.scores, THRESHOLDS)
+        panel.plot(THRESHOLDS, profile, label=style.literal(variant.label), **looks[variant.name].line)
+    panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
+    panel.set_ylim(-0.02, 1.02)
+    panel.set_xlabel("Normalised return τ")
+    panel.set_ylabel("Fraction of runs above τ")
+    panel.set_title("Performance profile")
+
+
 def demonstration_numbers(results: Results) -> Figure | None:
     """Final return against the number of demonstrations, a panel per task; None with fewer than two numbers."""
-    numbers = results.demonstration_numbers
-    if len(numbers) < 2:
+    boards = results.boards
+    if len(boards) < 2:
         return None
-    entries = list(dict.fromkeys(e for n in numbers for e in _scored(results, n) if e.contestant))
-    tasks = [t for t in results.tasks if any(len(results.scores(e.name, t, n)) for e in entries for n in numbers)]
+    present = {variant for board in boards for variant in board.scored if variant.contestant}
+    variants = [variant for variant in results.variants if variant in present]
+    tasks = [t for t in results.tasks if any(len(board.scores(v.name, t)) for v in variants for board in boards)]
     if not tasks:
         return None
-    looks = style.looks(results.runs["entry"].unique())
+    looks = style.looks(results.runs["variant"].unique())
     with matplotlib.rc_context(style.theme()):
         figure, panels, free = _panels(tasks, "Demonstrations (whole episodes)")
         handles: dict[str, Line2D] = {}
         for panel, task in zip(panels, tasks, strict=True):
-            for entry in entries:
-                found = [(n, scores) for n in numbers if len(scores := results.scores(entry.name, task, n))]
-                if not found:
-                    continue
-                look = looks[entry.name]
-                x = [n for n, _ in found]
-                low, high = [s.min() for _, s in found], [s.max() for _, s in found]
-                panel.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
-                (line,) = panel.plot(
-                    x,
-                    [s.mean() for _, s in found],
-                    marker=look.marker,
-                    mec="white",
-                    mew=0.5,
-                    label=style.literal(entry.label),
-                    **look.line,
-                )
-                handles.setdefault(entry.name, line)
+            for variant in variants:
+                found = {b.demos: s for b in boards if len(s := b.scores(variant.name, task))}
+                if found:
+                    line = _draw_numbers(panel, found, looks[variant.name], variant.label)
+                    handles.setdefault(variant.name, line)
             for name, line in _reference_lines(panel, results, task):
                 handles.setdefault(name, line)
             panel.set_title(results.title(task))
             panel.set_xscale("log")
-            panel.set_xticks(numbers, [str(n) for n in numbers])
+            panel.set_xticks(results.demonstration_numbers, [str(n) for n in results.demonstration_numbers])
             panel.minorticks_off()
-        _legend(figure, free, _ordered(handles, entries), _seeds(results, entries, numbers))
+        _legend(figure, free, _ordered(handles, variants), _seeds(boards, variants))
     return figure
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem.png` and `stem.svg` without date or version inside, so that equal figures are equal files."""
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "svg")]
+def _draw_numbers(panel: Axes, found: Mapping[int, np.ndarray], look: style.Look, label: str) -> Line2D:
+    """Mean and span of the seeds (seeds,) at every number of demonstrations."""
+    numbers, scores = [*found], [*found.values()]
+    low, high = [s.min() for s in scores], [s.max() for s in scores]
+    panel.fill_between(numbers, low, high, color=look.color, alpha=0.16, linewidth=0)
+    marker: dict[str, Any] = {"marker": look.marker, "mec": "white", "mew": 0.5}
+    (line,) = panel.plot(numbers, [s.mean() for s in scores], label=style.literal(label), **marker, **look.line)
+    return line
+
+
+def save(figure: Figure, stem: Path) -> Path:
+    """Write `stem.svg` without date or version inside, so that equal figures are equal files."""
+    path = stem.with_name(f"{stem.name}.svg")
     FigureCanvasAgg(figure)
     with matplotlib.rc_context(style.theme()):
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None, "Creator": None})
-    return paths
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+    return path
 
 
-def _scored(results: Results, demos: int) -> list[Entry]:
-    """Entries with at least one run that counts."""
-    counted = set(results.at(demos).loc[results.at(demos)["counted"], "entry"])
-    return [entry for entry in results.entries(demos) if entry.name in counted]
-
-
-def _curve(results: Results, entry: Entry, task: str, demos: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps (T,) and mean returns (seeds, T) at the evaluations that every run that counts has."""
-    rows = results.curves(entry.name, task, demos)
+def _curve(board: Board, variant: Variant, task: str) -> Curve:
+    """The evaluations that every run that counts has."""
+    rows = board.curves(variant.name, task)
     if rows["step"].max() == 0:  # an offline method: what happened at earlier updates has no place on this axis
         rows = rows[rows["final"]]
     means = rows.pivot_table(index="run", columns="step", values="return", aggfunc="mean").dropna(axis=1)
-    return means.columns.to_numpy(np.float64), means.to_numpy(np.float64)
+    return means.columns.to_numpy(np.float64) / 1000, means.to_numpy(np.float64)
 
 
 def _panels(tasks: list[str], x: str) -> tuple[Figure, list[Axes], Axes | None]:
@@ -215,14 +221,14 @@ def _reference_lines(panel: Axes, results: Results, task: str) -> Iterable[tuple
             yield method, panel.axhline(value, linewidth=1.1, zorder=1, label=label, **look.line)
 
 
-def _ordered(handles: dict[str, Line2D], entries: list[Entry]) -> list[Line2D]:
-    names = [*(entry.name for entry in entries), "expert", "random"]
+def _ordered(handles: dict[str, Line2D], variants: Iterable[Variant]) -> list[Line2D]:
+    names = [*(variant.name for variant in variants), "expert", "random"]
     return [handles[name] for name in names if name in handles]
 
 
 def _legend(figure: Figure, free: Axes | None, handles: list[Line2D], seeds: str) -> None:
     """The legend of all panels in the free place or below them, headed by what lines and bands are."""
-    band = [] if seeds == _plural(1, "seed") else ["band: lowest to highest seed"]
+    band = [] if seeds == counted(1, "seed") else ["band: lowest to highest seed"]
     title = [f"Line: mean over {seeds}" if band else "Line: one seed", *band]
     settings: dict[str, Any] = {
         "handles": handles,
@@ -240,13 +246,9 @@ def _legend(figure: Figure, free: Axes | None, handles: list[Line2D], seeds: str
     figure.legend(loc="outside lower center", ncols=columns, title=", ".join(title), **settings)
 
 
-def _seeds(results: Results, entries: Iterable[Entry], numbers: Iterable[int]) -> str:
+def _seeds(boards: Sequence[Board], variants: Iterable[Variant]) -> str:
     """How many seeds stand behind a figure's lines."""
-    cells = [(e.name, task, n) for e in entries for task in results.tasks for n in numbers]
-    sizes = [size for cell in cells if (size := len(results.scores(*cell)))]
-    low, high = min(sizes), max(sizes)
-    return _plural(low, "seed") if low == high else f"{low} to {high} seeds"
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    names = [variant.name for variant in variants]
+    found = {len(b.scores(name, task)) for b in boards for name in names for task in b.results.tasks} - {0}
+    low, high = min(found), max(found)
+    return counted(low, "seed") if low == high else f"{low} to {high} seeds"

@@ -1,4 +1,4 @@
-"""What the stored rows say, arranged for tables and plots: who competes, on which tasks, every seed's final score."""
+"""What the stored rows say, as one tidy frame of scores: who competes, on which tasks, every seed's final score."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import pandas as pd
 from benchmarks.tasks import TASKS
 
 from . import style
+from .board import Board
 
-_RUN_KEY = ["entry", "task", "demos", "seed"]
+_RUN_KEY = ["variant", "task", "demos", "seed"]
 _IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample")
 
 
-class Entry(NamedTuple):
+class Variant(NamedTuple):
     """One row of a table, one line of a plot: a method, or one setting of it where a folder holds several."""
 
     name: str
@@ -44,21 +45,21 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """Runs and evaluations of one store, one run per (entry, task, demonstrations, seed).
+    """Runs and evaluations of one store, one run per (variant, task, demonstrations, seed).
 
-    `runs` has the columns of the store and also `entry`, `entry_label`, `counted` (completed, with a finite final
-    score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN where there is none),
-    `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where it is not defined)
-    and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation, and `run`, the
-    place of its run in `runs`; it is sorted by that.
+    `runs` is the frame of scores: the columns of the store and also `variant`, `variant_label`, `counted` (completed,
+    with a finite final score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN
+    where there is none), `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where
+    it is not defined) and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation,
+    and `run`, the place of its run in `runs`; it is sorted by that.
     """
 
     runs: pd.DataFrame
     evaluations: pd.DataFrame
     superseded: tuple[str, ...]
-    """Run ids left out because a newer run of the same entry, task, demonstrations and seed is there."""
+    """Run ids left out because a newer run of the same variant, task, demonstrations and seed is there."""
     varying: Mapping[str, Sequence[str]]
-    """Method -> settings in which its entries differ."""
+    """Method -> settings in which its variants differ."""
 
     @classmethod
     def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
@@ -69,7 +70,7 @@ class Results:
         runs["imitation"] = runs.pop("kl") / runs.pop("kl_uniform")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
-        runs["entry"], runs["entry_label"], varying = _entries(runs)
+        runs["variant"], runs["variant_label"], varying = _variants(runs)
         runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
         stale = runs.duplicated(_RUN_KEY, keep="last")
         superseded = tuple(sorted(runs["run_id"][stale]))
@@ -89,50 +90,36 @@ class Results:
         """Numbers of demonstrations that have a table of their own; [0] if no stored run uses any."""
         return sorted(int(n) for n in self.runs["demos"].unique() if n > 0) or [0]
 
-    def at(self, demos: int) -> pd.DataFrame:
+    @cached_property
+    def boards(self) -> list[Board]:
+        """One for every number of demonstrations."""
+        return [self.at(demos) for demos in self.demonstration_numbers]
+
+    def at(self, demos: int) -> Board:
         """Runs that belong beside each other: those with so many demonstrations and those that use none."""
-        return self.runs[self.runs["demos"].isin([demos, 0])]
-
-    def entries(self, demos: int) -> list[Entry]:
-        """Entries present at a number of demonstrations, in table order."""
-        rows = self.at(demos)[["entry", "method", "entry_label", "privileged"]].drop_duplicates("entry")
-        return sorted((Entry(*row) for row in rows.itertuples(index=False)), key=lambda entry: entry.order)
+        if demos not in self._boards:
+            self._boards[demos] = Board(self, demos)
+        return self._boards[demos]
 
     @cached_property
-    def _cells(self) -> Mapping[Any, Any]:
-        """Places of the runs of every entry, task and number of demonstrations."""
-        return self.runs.groupby(["entry", "task", "demos"]).indices
-
-    def cell(self, entry: str, task: str, demos: int) -> pd.DataFrame:
-        """Runs of one entry on one task, one per seed, also those that failed; not to be changed."""
-        key = entry, task, demos
-        if key not in self._taken:
-            nothing = np.array([], dtype=int)
-            places = [self._cells.get((entry, task, number), nothing) for number in sorted({0, demos})]
-            self._taken[key] = self.runs.iloc[np.concatenate(places)]
-        return self._taken[key]
-
-    @cached_property
-    def _taken(self) -> dict[Any, pd.DataFrame]:
-        """What `cell` has given: every table and figure asks for the same."""
+    def _boards(self) -> dict[int, Board]:
         return {}
 
-    def curves(self, entry: str, task: str, demos: int) -> pd.DataFrame:
-        """Evaluations of the runs of a cell that count."""
-        cell = self.cell(entry, task, demos)
-        counted = cell.index[cell["counted"]].to_numpy()
-        runs = self.evaluations["run"].to_numpy()
-        spans = zip(np.searchsorted(runs, counted), np.searchsorted(runs, counted, "right"), strict=True)
-        return self.evaluations.iloc[np.concatenate([np.arange(*span) for span in spans] or [counted])]
+    @cached_property
+    def cells(self) -> Mapping[Any, np.ndarray]:
+        """Places in `runs` of the runs of every (variant, task, number of demonstrations), one per seed."""
+        groups = self.runs.groupby(["variant", "task", "demos"]).indices
+        return {key: np.asarray(places) for key, places in groups.items()}
 
-    def scores(self, entry: str, task: str, demos: int, column: str = "score") -> np.ndarray:
-        """Final scores of the seeds that count, (seeds,) float64."""
-        cell = self.cell(entry, task, demos)
-        return cell.loc[cell["counted"], column].to_numpy(np.float64)
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """All that compete, in the order of the tables."""
+        rows = self.runs[["variant", "method", "variant_label", "privileged"]].drop_duplicates("variant")
+        return sorted((Variant(*row) for row in rows.itertuples(index=False)), key=lambda variant: variant.order)
 
-    def identity(self, entry: Entry) -> dict[str, str]:
-        """The settings of an entry's first run, as text, with its environment, dataset, subsampling and budget."""
-        return _identities(self.runs[self.runs["entry"] == entry.name].iloc[:1])[0]
+    def identity(self, variant: Variant) -> dict[str, str]:
+        """The settings of a variant's first run, as text, with its environment, dataset, subsampling and budget."""
+        return _identities(self.runs[self.runs["variant"] == variant.name].iloc[:1])[0]
 
     def environment(self, task: str) -> str:
         """Gymnasium id of a task."""
@@ -151,10 +138,8 @@ class Results:
 
     def reference(self, task: str, method: str) -> float | None:
         """Return of `random` or `expert`: mean over stored runs, else the task's own reference, else None."""
-        stored = self.scores(method, task, 0)
-        if len(stored):
-            return float(stored.mean())
-        return shipped_reference(task, method)
+        stored = self.at(0).scores(method, task)
+        return float(stored.mean()) if len(stored) else shipped_reference(task, method)
 
 
 def family(env_id: str) -> str:
@@ -191,8 +176,8 @@ def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
     return [known[row] for row in rows]
 
 
-def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
-    """Entry names and labels, and what they differ in: runs of different settings must not be averaged."""
+def _variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
+    """Names and labels of variants, and what they differ in: runs of different settings must not be averaged."""
     identities = _identities(runs)
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
     for cell in runs.groupby(["method", "task", "demos"]).indices.values():
@@ -210,6 +195,6 @@ def _entries(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
         dtype="str",
     )
     plain = suffix == ""
-    entries = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
+    titles = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
     labels = runs["label"].where(plain, runs["label"] + " (" + suffix + ")")
-    return entries, labels, varying
+    return titles, labels, varying
