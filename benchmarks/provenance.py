@@ -48,7 +48,7 @@ def device_name(device: str) -> str:
     """The device, an accelerator with its name: "cpu" or "cuda (NVIDIA H200)"."""
     if device == "cpu":
         return device
-    import torch
+    import torch  # only an accelerator has a name of its own
 
     return f"{device} ({torch.cuda.get_device_name(device)})"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from benchmarks.kit.errors import UserError
+
 REFERENCES = Path(__file__).with_name("references.json")
 """Measured returns of the random and the expert policy, per task, with standard errors and versions."""
+
+MINARI_ID = re.compile(r"([-\w]{2,}/)*[-\w]+-v\d+")
+"""How the id of a Minari dataset is written: NAMESPACE/NAME-vN."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,24 @@ class Task:
             raise ValueError(f"the budget of task {self.name} must be a positive whole number, it is {self.budget!r}")
         if self.random_return == self.expert_return:
             raise ValueError(f"task {self.name} has the same random and expert return, so no score can be normalised")
+
+    def dataset_id(self, choice: str) -> str:
+        """Minari id of a choice of demonstrations: "embedded", "hub", or an id, which stands for itself.
+
+        Raises:
+            UserError: the task has no such dataset, or the choice is no Minari id.
+        """
+        if choice == "embedded":
+            if self.embedded_dataset is None:
+                raise UserError(f"task {self.name} has no embedded dataset; use --dataset NAMESPACE/NAME-vN")
+            return self.embedded_dataset
+        if choice == "hub":
+            if self.hub_dataset is None:
+                raise UserError(f"task {self.name} has no dataset on the Minari hub; use --dataset NAMESPACE/NAME-vN")
+            return self.hub_dataset
+        if not MINARI_ID.fullmatch(choice):
+            raise UserError(f"{choice!r} is no dataset: use embedded, hub, or the id of a local one, NAMESPACE/NAME-vN")
+        return choice
 
     def normalize(self, returns: ArrayLike) -> np.ndarray:
         """Scores of the same shape as `returns`: 0 is random, 1 is the expert; NaN while a reference is unknown."""

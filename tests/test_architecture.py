@@ -1,51 +1,284 @@
-"""The house's one law, read off the import statements: methods import the kit and nothing else of the suite."""
+"""The laws of the house, read off the source: who imports whom, and how long things may be; see benchmarks/README.md.
+
+A law is a function from a source tree to what breaks it. Each is tried on a tree with a fault planted in it.
+"""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"benchmarks", "ndi", "baselines"}
+PACKAGES = ("benchmarks", "ndi", "baselines")
+
+GROUND = {"tasks", "files", "terminal", "provenance"}
+BELOW_RUN = {"kit", "plan", "instrument", "experts", "data", "store", *GROUND}
+BELOW_CLI = {"run", "reporting", "experiment", *BELOW_RUN}
+MAY_IMPORT = {
+    "files": set(),
+    "terminal": set(),
+    "tasks": {"kit.errors"},
+    "provenance": {"kit.errors"},
+    "kit": set(),
+    "plan": {"kit", "tasks", "files", "provenance"},
+    "instrument": {"kit", "tasks", "terminal"},
+    "experts": {"kit", "instrument", "tasks", "files"},
+    "data": {"kit", "experts", "instrument", "tasks", "files"},
+    "store": {"kit.errors", "files", "provenance", "tasks"},
+    "run": BELOW_RUN,
+    "reporting": {"kit.errors", "store", "plan", "tasks", "files", "terminal"},
+    "experiment": {"run", *BELOW_RUN},
+    "cli": BELOW_CLI,
+    "__main__": {"cli", "kit.errors", "terminal"},
+    "peers": BELOW_CLI,
+    "perf": {"ndi", "baselines", "peers", *BELOW_CLI},  # it times the methods' own pieces
+    "__init__": set(),
+    "ndi": {"kit"},
+    "baselines": {"kit"},
+}
+"""Room -> what it may import besides itself; a room is a folder or a file of `benchmarks`, or a package of methods."""
+
+LONGEST_FILE, LONGEST_FUNCTION, MOST_COMPLEX = 400, 60, 15
+
+OWED: dict[str, str] = {
+    "benchmarks/reporting/": "report",
+    "benchmarks/kit/fitting.py": "kit",
+    "benchmarks/run/": "run",
+}
+"""Files that may still break a law, and who mends them."""
 
 
-def imported(path):
-    """Absolute names of all modules of ours that a file imports, also inside functions."""
-    package = path.relative_to(ROOT).with_suffix("").parts
-    package = package[:-1]
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def sources(root):
+    """Module name -> path of every file of ours below a root."""
+    paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+def room(name):
+    """The room of a module."""
+    package, _, rest = name.partition(".")
+    return (rest.partition(".")[0] or "__init__") if package == "benchmarks" else package
+
+
+def imports(path, root):
+    """(line, absolute name, only for type checkers) of everything of ours that a file imports, wherever it does."""
+    package, tree = path.relative_to(root).parts[:-1], ast.parse(path.read_text())
+    guarded = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        names = []
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*base, *((node.module,) if node.module else ())))
-            names |= {module} if node.module else {f"{module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.partition(".")[0] in OURS}
+            names = [".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names]
+        yield from ((node.lineno, name, id(node) in guarded) for name in names if name.split(".")[0] in PACKAGES)
 
 
-def files(folder):
-    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sorted((ROOT / folder).rglob("*.py"))]
+def functions(path):
+    """All functions of a file."""
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("path", files("ndi") + files("baselines"))
-def test_methods_import_the_kit_and_their_own_package_only(path):
-    package = path.relative_to(ROOT).parts[0]
-    for name in imported(path):
-        assert name.startswith(("benchmarks.kit", f"{package}.")) or name == package
+# --- the laws ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", files("benchmarks/kit"))
-def test_the_kit_knows_nothing_of_the_suite(path):
-    assert all(name.startswith("benchmarks.kit") for name in imported(path))
+def rooms_import_downwards(root):
+    """A room imports itself and what `MAY_IMPORT` says."""
+    for module, path in sources(root).items():
+        here, allowed = room(module), MAY_IMPORT.get(room(module))
+        if allowed is None:
+            yield path, f"{here} is no room of the house"
+            continue
+        for line, name, _ in imports(path, root):
+            inner = name.removeprefix("benchmarks.")
+            if room(name) != here and not any(f"{inner}.".startswith(f"{known}.") for known in allowed):
+                yield path, f"line {line}: {here} may not import {name}"
 
 
-@pytest.mark.parametrize("path", [p for p in files("benchmarks") if not p.id.startswith("benchmarks/perf")])
-def test_the_bench_reaches_methods_by_name_only(path):
-    """The timing suites are tests, and time the methods' own pieces."""
-    assert not any(name.startswith(("ndi", "baselines")) for name in imported(path))
+def no_circles(root):
+    """No module needs itself, however far around."""
+    known = sources(root)
+    needs = {module: set() for module in known}
+    for module, path in known.items():
+        for _, name, guarded in imports(path, root):
+            target = name if name in known else name.rpartition(".")[0]
+            if not guarded and target in known and target != module:
+                needs[module].add(target)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        yield known[error.args[1][0]], f"a circle: {' -> '.join(reversed(error.args[1]))}"
+
+
+def late_imports_say_why(root):
+    """Imports inside a function have a comment that says what they save, beside the first or above it."""
+    for path in sources(root).values():
+        lines, told = path.read_text().splitlines(), set()
+        for function in functions(path):
+            late = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
+            for node in sorted(late, key=lambda node: node.lineno):
+                near = range(node.lineno - 1, node.end_lineno + 1)
+                if told.intersection(near) or any("#" in lines[number - 1] for number in near):
+                    told.update(range(node.lineno, node.end_lineno + 3))
+                else:
+                    yield path, f"line {node.lineno}: an import inside {function.name} without a comment"
+
+
+def files_are_short(root):
+    """No file is longer than `LONGEST_FILE`."""
+    for path in sources(root).values():
+        length = len(path.read_text().splitlines())
+        if length > LONGEST_FILE:
+            yield path, f"{length} lines, more than {LONGEST_FILE}"
+
+
+def functions_are_short(root):
+    """No function is longer than `LONGEST_FUNCTION`."""
+    for path in sources(root).values():
+        for function in functions(path):
+            length = function.end_lineno - function.lineno + 1
+            if length > LONGEST_FUNCTION:
+                yield path, f"{function.name} has {length} lines, more than {LONGEST_FUNCTION}"
+
+
+def functions_are_simple(root):
+    """No function has a cyclomatic complexity above `MOST_COMPLEX`."""
+    limit = f"lint.mccabe.max-complexity = {MOST_COMPLEX}"
+    command = ["ruff", "check", "--isolated", "--no-cache", "--select", "C901", "--config", limit]
+    command += ["--output-format", "concise", *(str(root / package) for package in PACKAGES)]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=root)
+    assert done.returncode in (0, 1), done.stderr
+    for line in done.stdout.splitlines():
+        if " C901 " in line:
+            path, _, rest = line.partition(":")
+            yield root / path, rest
+
+
+LAWS = [
+    rooms_import_downwards,
+    no_circles,
+    late_imports_say_why,
+    files_are_short,
+    functions_are_short,
+    functions_are_simple,
+]
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_the_house_keeps_the_law(law):
+    broken = [(str(path.relative_to(ROOT)), told) for path, told in law(ROOT)]
+    assert [f"{path}: {told}" for path, told in broken if not path.startswith(tuple(OWED))] == []
+
+
+# --- the laws see what breaks them ------------------------------------------------------------------------------------
+
+
+def plant(root, module, text):
+    """A tree of packages that holds one file."""
+    path = root.joinpath(*module.split(".")).with_suffix(".py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        (root / package).mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+WRONG = {
+    "files": "benchmarks.kit.errors",
+    "terminal": "benchmarks.kit.errors",
+    "tasks": "benchmarks.files",
+    "provenance": "benchmarks.kit.contract",
+    "kit.planted": "benchmarks.tasks",
+    "plan.planted": "benchmarks.data.datasets",
+    "instrument.planted": "benchmarks.experts",
+    "experts.planted": "benchmarks.run.pool",
+    "data.planted": "benchmarks.store.store",
+    "store.planted": "benchmarks.kit.contract",
+    "run.planted": "benchmarks.reporting",
+    "reporting.planted": "benchmarks.run.display",
+    "experiment": "benchmarks.cli.run",
+    "cli.planted": "benchmarks.perf.machine",
+    "__main__": "benchmarks.run.pool",
+    "peers.planted": "benchmarks.perf.machine",
+    "perf.planted": "benchmarks.__main__",
+    "__init__": "benchmarks.kit.contract",
+}
+"""An arrow that is not allowed, for every room of the bench."""
+
+
+@pytest.mark.parametrize(("module", "target"), [(f"benchmarks.{name}", wrong) for name, wrong in WRONG.items()])
+@pytest.mark.parametrize("form", ["import {0}", "from {0} import x", "def f():\n    import {0}  # lazily"])
+def test_an_arrow_planted_the_wrong_way_is_seen(tmp_path, module, target, form):
+    plant(tmp_path, module, form.format(target))
+    ((path, told),) = rooms_import_downwards(tmp_path)
+    assert path.stem == module.split(".")[-1]
+    assert "may not import benchmarks." in told
+
+
+def test_every_room_has_its_planted_arrow():
+    assert {name.partition(".")[0] for name in WRONG} | {"ndi", "baselines"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("ndi.planted", "from benchmarks.plan import registry"),
+        ("ndi.planted", "from baselines.bc import METHOD"),
+        ("baselines.planted", "import benchmarks.instrument.environment"),
+        ("baselines.planted", "from benchmarks import tasks"),
+        ("benchmarks.run.planted", "from ndi.ndi import NDI_MADE"),
+        ("benchmarks.plan.planted", "from ..data import datasets"),
+        (
+            "benchmarks.plan.planted",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import benchmarks.run.pool",
+        ),
+        ("benchmarks.cellar.planted", "x = 1"),
+    ],
+)
+def test_methods_relative_imports_hints_and_new_rooms_count(tmp_path, module, text):
+    plant(tmp_path, module, text)
+    assert len(list(rooms_import_downwards(tmp_path))) == 1
+
+
+def test_what_is_allowed_passes(tmp_path):
+    plant(tmp_path, "ndi.planted", "from benchmarks.kit.contract import Method\nfrom .made import REWARD\nimport torch")
+    plant(tmp_path, "benchmarks.run.planted", "from benchmarks import provenance\nfrom ..plan.grid import Cell")
+    assert list(rooms_import_downwards(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("law", "text", "told"),
+    [
+        (late_imports_say_why, "def f():\n    import torch\n", "line 2"),
+        (files_are_short, "x = 1\n" * (LONGEST_FILE + 1), "401 lines"),
+        (functions_are_short, "def f():\n" + "    x = 1\n" * LONGEST_FUNCTION, "f has 61 lines"),
+        (functions_are_simple, "def f(x):\n" + "    if x:\n        x = 1\n" * MOST_COMPLEX, "(16 > 15)"),
+    ],
+)
+def test_other_planted_faults_are_seen(tmp_path, law, text, told):
+    plant(tmp_path, "benchmarks.run.planted", text)
+    (found,) = law(tmp_path)
+    assert told in found[1]
+
+
+def test_a_planted_circle_is_seen(tmp_path):
+    plant(tmp_path, "benchmarks.run.one", "from .two import x")
+    plant(tmp_path, "benchmarks.run.two", "def f():\n    from . import three  # lazily")
+    plant(tmp_path, "benchmarks.run.three", "import benchmarks.run.one")
+    ((_, told),) = no_circles(tmp_path)
+    assert told.count("benchmarks.run.one") == 2
+    plant(tmp_path, "benchmarks.run.three", "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import benchmarks.run.one")
+    assert list(no_circles(tmp_path)) == []
+
+
+# --- what is imported in the end --------------------------------------------------------------------------------------
 
 
 def test_only_datasets_imports_minari():
@@ -64,8 +297,3 @@ print(sorted(heavy & set(sys.modules)))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("path", files("benchmarks") + files("ndi") + files("baselines"))
-def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 400

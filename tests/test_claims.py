@@ -34,7 +34,7 @@ def a_cell(seeds=(0, 1)):
         evaluations=2,
         eval_episodes=1,
     )
-    (cell,) = grid.entries(grid.expand(profile, lambda task, choice: None))
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
     return cell
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import __main__ as cli
+from benchmarks import terminal
 from benchmarks.store.store import Store
 
 WALKER = "toy_methods:WALKER"
@@ -20,7 +20,7 @@ def elsewhere(monkeypatch, tmp_path):
     """An empty working folder with wide output."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli.console, "_width", 200)
+    monkeypatch.setattr(terminal.console, "_width", 200)
 
 
 def run_options(out, *more):

@@ -15,7 +15,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks.data import datasets, manifest
-from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, prepare, record, resolve
+from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, prepare, record
 from benchmarks.experts import ExpertPolicy, export, model_card
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.instrument.episodes import content_hash
@@ -187,9 +187,9 @@ def test_a_task_without_an_expert_names_the_way_out(folder, monkeypatch):
     with pytest.raises(UserError, match=r"no expert policy is shipped .* use --dataset hub or --dataset NAMESPACE"):
         prepare(HOPPER, "embedded")
     with pytest.raises(UserError, match="task mine has no embedded dataset"):
-        resolve(Task("mine", "Hopper-v5"), "embedded")
+        Task("mine", "Hopper-v5").dataset_id("embedded")
     with pytest.raises(UserError, match="task mine has no dataset on the Minari hub"):
-        resolve(Task("mine", "Hopper-v5"), "hub")
+        Task("mine", "Hopper-v5").dataset_id("hub")
 
 
 def tiny_weights():
@@ -375,7 +375,7 @@ def test_a_missing_dataset_is_named_with_what_there_is(folder):
 @pytest.mark.parametrize("choice", ["embeded", "lab/mine", "../mine-v0", "", "a.b/c-v0"])
 def test_what_is_no_id_is_refused(choice):
     with pytest.raises(UserError, match="is no dataset: use embedded, hub, or the id of a local one"):
-        resolve(HOPPER, choice)
+        HOPPER.dataset_id(choice)
 
 
 def test_a_folder_that_minari_cannot_list_is_named(folder):

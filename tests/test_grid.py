@@ -17,7 +17,7 @@ def toys(monkeypatch):
 
 def expand(content="0123", **fields):
     base = {"name": "test", "tasks": ("hopper",), "methods": ("toy_methods:WALKER",), "seeds": (0, 1), "steps": 100}
-    return grid.expand(Profile(**base | fields), lambda task, choice: content)
+    return grid.expand(Profile(**base | fields), lambda task, choice: content, lambda task: None)
 
 
 class Stored(dict):

@@ -19,7 +19,7 @@ TINY = {"sac.hidden": [8], "hidden": [8], "fit.steps": 1, "density.fit.steps": 1
 
 def cells(budget=300, **fields):
     profile = Profile(name="test", **{"tasks": ("hopper",), "seeds": (0, 1), "steps": budget} | fields)
-    return grid.entries(grid.expand(profile, lambda task, choice: "0123"))
+    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
 
 
 def test_bytes_are_those_of_the_real_tensors():

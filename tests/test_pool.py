@@ -42,7 +42,7 @@ def cells(budget=40, seeds=(0, 1), faults=("",), **changes):
         overrides={"walker": changes},
         sweep={"walker": {"fault": list(faults)}},
     )
-    return grid.entries(grid.expand(profile, lambda task, choice: None))
+    return grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
 
 
 def values(rows):

@@ -65,7 +65,7 @@ def cell_of(name, tiny):
         eval_episodes=2,
         overrides={name: changes | ({"offline_updates": BUDGET} if "offline_updates" in changes else {})},
     )
-    (cell,) = grid.entries(grid.expand(profile, lambda task, choice: "0123"))
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
     return cell
 
 

@@ -41,7 +41,7 @@ def a_cell(method="toy_methods:WALKER", seeds=(0, 1), evaluations=4, budget=BUDG
         eval_episodes=2,
         overrides={method.partition(":")[2].lower(): changes},
     )
-    (cell,) = grid.entries(grid.expand(profile, lambda task, choice: "0123"))
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
     return cell
 
 
@@ -111,7 +111,7 @@ def test_a_lane_trains_as_if_it_were_alone(tmp_path):
 def test_swept_lanes_get_their_own_values(tmp_path):
     cell = a_cell(seeds=(0,))
     lanes = tuple(replace(cell.first, config=replace(cell.first.config, rate=rate)) for rate in (0.0, 0.1))
-    swept = grid.Entry(lanes, replace(cell.config, rate=(0.0, 0.1)), 1.0)
+    swept = grid.Cell(lanes, replace(cell.config, rate=(0.0, 0.1)), 1.0)
     runner.run_cell(swept, Settings(tmp_path / "swept"))
     runner.run_cell(cell, Settings(tmp_path / "alone"))
     rows = Store(tmp_path / "swept").evaluations()

@@ -84,7 +84,7 @@ def test_verify_names_everything_and_changes_nothing(bench, stored, tmp_path, a_
 def test_verify_reads_the_rows(tmp_path, a_run, monkeypatch, change, reason):
     store = Store(tmp_path)
     run, rows = a_run()
-    monkeypatch.setattr("benchmarks.store._SHARED", ())  # the store itself refuses such rows
+    monkeypatch.setattr("benchmarks.store.store._SHARED", ())  # the store itself refuses such rows
     store.write(run, change(rows))
     ((found, wrong),) = reasons(store).values()
     assert wrong

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from benchmarks.data import datasets, manifest
 from benchmarks.data.publishing import publish
-from benchmarks.experts import load_expert, model_card
+from benchmarks.experts import expert_hash, load_expert, model_card
 from benchmarks.experts.measure import measure_returns
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
@@ -107,7 +107,7 @@ def test_a_failed_training_is_an_error(tmp_path, monkeypatch):
 
 def test_an_interrupted_run_keeps_the_same_policy_as_an_uninterrupted_one(tmp_path):
     profile = Profile(name="t", tasks=(PENDULUM.name,), methods=("sac",), seeds=(0,), steps=90, evaluations=3)
-    (cell,) = grid.entries(grid.expand(profile.with_settings(SMALL), lambda *_: None))
+    (cell,) = grid.cells(grid.expand(profile.with_settings(SMALL), lambda *_: None, expert_hash))
     kept = {}
     for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (40, 20))):
         how = Settings(folder, keep_policies=True, checkpoint_minutes=1e9)

@@ -1,4 +1,5 @@
-"""The command line, one file per verb; no logic that a notebook would want.
+"""The command line, one file per verb or group of verbs; no logic that a notebook would want.
 
-May import every room; no room imports it.
+May import every room; no room imports it. Every verb's file is read for every command, so what is slow to import is
+imported inside the verbs that need it.
 """

@@ -38,7 +38,7 @@ def compare(
 
     A change of the code: ndi-bench compare results/quick results/quick-current --gate
     """
-    from benchmarks.reporting import comparison
+    from benchmarks.reporting import comparison  # pandas, scipy: not for help
     from benchmarks.reporting.formats import to_markdown, to_rich
 
     if reference is None and against is None:
@@ -67,7 +67,7 @@ def compare(
 
 
 def _results(folder: Path) -> Results:
-    from benchmarks import reporting
+    from benchmarks import reporting  # pandas: not for help
 
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; `ndi-bench run --out {folder}` would make it")

@@ -38,7 +38,7 @@ def density(
 
     Example: ndi-bench density --task hopper --demos 1 --density made,ebm
     """
-    from benchmarks.plan import registry
+    from benchmarks.plan import registry  # not for help, nor torch and matplotlib
     from benchmarks.plan.profiles import numbers
     from benchmarks.reporting import density as report
     from benchmarks.run.diagnostics import Plan, diagnose

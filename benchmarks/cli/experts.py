@@ -33,7 +33,7 @@ def list_experts(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the rows of the README's table.")] = False,
 ) -> None:
     """List the experts with how they were trained and what they return (mean ± standard error)."""
-    from benchmarks import experts
+    from benchmarks import experts  # torch: not for help
     from benchmarks.tasks import TASKS
 
     folder = folder or experts.FOLDER
@@ -78,7 +78,7 @@ def train_expert(
 
     Example: ndi-bench experts train hopper --steps 1000000
     """
-    from benchmarks.run.training import train
+    from benchmarks.run.training import train  # torch, MuJoCo: not for help
 
     card = train(task, out, console, steps, seed, set_ or [], episodes, checkpoint_minutes)
     if card is None:
@@ -93,7 +93,7 @@ def train_expert(
 @experts_app.command("measure")
 def measure_expert(task: Task, folder: From = None, episodes: Episodes = 100) -> None:
     """Measure what an expert returns, with deterministic and with sampled actions."""
-    from benchmarks import experts
+    from benchmarks import experts  # torch: not for help
     from benchmarks.experts.measure import measure_returns
     from benchmarks.plan import registry
 
@@ -115,7 +115,7 @@ def publish_expert(
     shipped experts are measured anew, as after a new version of the simulator. Rows for the README: `experts list
     --markdown`.
     """
-    from benchmarks import experts
+    from benchmarks import experts  # torch: not for help
     from benchmarks.data.publishing import publish
     from benchmarks.plan import registry
 

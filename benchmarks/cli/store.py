@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -12,12 +11,10 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError, near_miss
-from benchmarks.terminal import console, counted, table
+from benchmarks.terminal import console, counted, duration, table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from benchmarks.store.store import Store
 
 store_app = typer.Typer(no_args_is_help=True, help="Stored runs: check, list, look at and export them.")
 
@@ -34,9 +31,10 @@ def verify_store(folder: Folder = QUICK) -> None:
 
     Nothing is changed. Exit code: 0 if all is well, 1 if something is wrong, 2 if there is nothing to read.
     """
-    from benchmarks.store.verification import verify
+    from benchmarks.store import frame  # pandas: not for help
+    from benchmarks.store.verification import verify  # as above
 
-    runs, found = verify(_store(folder))
+    runs, found = verify(frame.opened(folder))
     if not runs and not found:
         raise UserError(f"there are no runs in {folder}; make some with `ndi-bench run --out {folder}`")
     for finding in found:
@@ -54,10 +52,10 @@ def verify_store(folder: Folder = QUICK) -> None:
 @store_app.command("ls")
 def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None, status: Statuses = None) -> None:
     """List the runs, one line each: how they ended, where, and their final return."""
-    from benchmarks.run.display import duration
+    from benchmarks.store import frame  # pandas: not for help
 
-    runs, evaluations = _store(folder).averages()
-    runs = _chosen(runs, task=task, method=method, status=status)
+    runs, evaluations = frame.opened(folder).averages()
+    runs = frame.select(runs, task=task, method=method, status=status)
     final = evaluations[evaluations["final"]].set_index("run_id")["return"]
     shown = table("Run", "Status", "Steps", "Return", "Time", "Error")
     for run in runs.to_dict("records"):
@@ -81,7 +79,9 @@ def show_run(
     run: Annotated[str, typer.Argument(help="Id of a run, or the beginning of one.")], folder: Folder = QUICK
 ) -> None:
     """Show all that is stored of a run: where it comes from, its settings, how it ended, its evaluations."""
-    runs, evaluations = _store(folder).averages()
+    from benchmarks.store import frame  # pandas: not for help
+
+    runs, evaluations = frame.opened(folder).averages()
     record = _one(runs, run)
     fields = table("Field", "Value")
     for name, value in record.items():
@@ -114,50 +114,15 @@ def export_rows(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write the stored rows to one file: every evaluation episode with the columns of its run, or the runs alone."""
-    from benchmarks.store.store import SetAside
+    from benchmarks.store.frame import frame  # pandas: not for help
 
-    if rows not in ("evaluations", "runs"):
-        raise UserError(f"--rows {rows}: it must be evaluations or runs")
     if file.suffix not in _WRITERS:
         raise UserError(f"{file}: the name must end in {', '.join(_WRITERS)}")
     if file.exists() and not force:
         raise UserError(f"{file} exists already; add --force to overwrite it")
-    store = _store(folder)
-    frame = _chosen(store.runs(), task=task, method=method, status=status)
-    if rows == "evaluations":
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SetAside)  # said when the runs were read
-            evaluations = store.evaluations()
-        shared = [name for name in evaluations if name in frame and name != "run_id"]
-        frame = evaluations.merge(frame.drop(columns=shared), on="run_id")
-    _write(frame, file)
-    console.print(f"{counted(len(frame), 'row')} of {folder} written to {file}", highlight=False, soft_wrap=True)
-
-
-def _store(folder: Path) -> Store:
-    from benchmarks.store.store import Store
-
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}; make results with `ndi-bench run --out {folder}`")
-    inside = sorted(str(runs.parent) for runs in folder.glob("*/runs") if runs.is_dir())
-    if inside and not (folder / "runs").is_dir():
-        raise UserError(f"{folder} is no results folder; there are {', '.join(inside)}")
-    return Store(folder)
-
-
-def _chosen(runs: pd.DataFrame, **choices: str | None) -> pd.DataFrame:
-    """The runs that agree with comma-separated choices of columns."""
-    from benchmarks.store.schema import STATUSES
-
-    for column, text in choices.items():
-        names = [part.strip() for part in (text or "").split(",") if part.strip()]
-        known = sorted(set(runs[column]) | set(STATUSES if column == "status" else ()))
-        for name in names:
-            if name not in known:
-                raise UserError(f"--{column} {name}: {near_miss(name, known)}")
-        if names:
-            runs = runs[runs[column].isin(names)]
-    return runs
+    chosen = frame(folder, rows, task=task, method=method, status=status)
+    _write(chosen, file)
+    console.print(f"{counted(len(chosen), 'row')} of {folder} written to {file}", highlight=False, soft_wrap=True)
 
 
 def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:
@@ -190,7 +155,7 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 def _write(frame: pd.DataFrame, file: Path) -> None:
     """Write a table, whole or not at all."""
-    from benchmarks.files import whole_file
+    from benchmarks.files import whole_file  # filelock: not for help
 
     try:
         with whole_file(file) as target:

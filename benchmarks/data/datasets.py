@@ -11,7 +11,6 @@ import contextlib
 import difflib
 import json
 import math
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from benchmarks.instrument.environment import ActionScale, make, require_spaces,
 from benchmarks.instrument.episodes import Episode, check_bounds, choose, content_hash, demonstrations
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError, in_one_line
-from benchmarks.tasks import TASKS, Task
+from benchmarks.tasks import MINARI_ID, TASKS, Task
 
 from . import manifest
 
@@ -41,8 +40,6 @@ EPISODES = 25
 """Episodes of an embedded dataset."""
 FIRST_SEED = 2_000_000
 """Reset seed of its first episode; neither a training, an evaluation nor a reference seed."""
-
-_ID = re.compile(r"([-\w]{2,}/)*[-\w]+-v\d+")
 
 
 class DatasetWarning(UserWarning):
@@ -63,29 +60,6 @@ class DatasetInfo:
     """Mean undiscounted return over all episodes; NaN if not known without reading the dataset."""
     path: Path | None
     """Folder of the dataset; None while it is not there."""
-
-
-def resolve(task: Task, choice: str) -> str:
-    """Minari id of a choice, without building or downloading anything.
-
-    Args:
-        task: the task.
-        choice: "embedded", "hub", or the id of a local dataset.
-
-    Raises:
-        UserError: the task has no such dataset, or the choice is no Minari id.
-    """
-    if choice == "embedded":
-        if task.embedded_dataset is None:
-            raise UserError(f"task {task.name} has no embedded dataset; use --dataset NAMESPACE/NAME-vN")
-        return task.embedded_dataset
-    if choice == "hub":
-        if task.hub_dataset is None:
-            raise UserError(f"task {task.name} has no dataset on the Minari hub; use --dataset NAMESPACE/NAME-vN")
-        return task.hub_dataset
-    if not _ID.fullmatch(choice):
-        raise UserError(f"{choice!r} is no dataset: use embedded, hub, or the id of a local one, NAMESPACE/NAME-vN")
-    return choice
 
 
 def prepare(task: Task, choice: str) -> DatasetInfo:
@@ -112,9 +86,9 @@ def expected(task: Task, choice: str) -> DatasetInfo | None:
     """What `prepare` will report, without building or downloading; None if it cannot be known.
 
     Raises:
-        UserError: as `resolve`; or the dataset is there but cannot be used.
+        UserError: the task has no such dataset; or the dataset is there but cannot be used.
     """
-    dataset_id = resolve(task, choice)
+    dataset_id = task.dataset_id(choice)
     if choice == "embedded":
         built = _folder(dataset_id).exists()
         metadata = _metadata(dataset_id) if built else manifest.read().get(task.name, {})
@@ -182,7 +156,7 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
     Raises:
         UserError: the id is none or taken, there is no such expert, or the dataset cannot be written.
     """
-    if not _ID.fullmatch(dataset_id):
+    if not MINARI_ID.fullmatch(dataset_id):
         raise UserError(f"{dataset_id!r} is no id of a dataset; use one such as lab/{task.name}/expert-v0")
     if _folder(dataset_id).exists():
         raise UserError(f"dataset {dataset_id} is in {_folder(dataset_id)} already; use another id, or delete it")
@@ -195,7 +169,7 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
 
 def _open(task: Task, choice: str) -> minari.MinariDataset:
     """The dataset of a choice, obtained if need be, with spaces that fit the task."""
-    dataset_id = resolve(task, choice)
+    dataset_id = task.dataset_id(choice)
     if not _folder(dataset_id).exists():
         if choice == "embedded":
             _build(task, dataset_id, FOLDER, EPISODES)

@@ -83,7 +83,7 @@ def _follow(environment: gym.Env) -> None:
     """Let the camera follow the robot, if its model has such a camera; Gymnasium 1.4 leaves it standing still."""
     renderer = getattr(environment.unwrapped, "mujoco_renderer", None)
     if renderer is not None:
-        import mujoco
+        import mujoco  # only tasks that are simulated by it need it
 
         renderer.camera_id = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
 
@@ -109,7 +109,7 @@ def _write_gif(path: Path, frames: Iterable[Image.Image], frames_per_second: flo
 
 def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
     try:
-        import imageio_ffmpeg
+        import imageio_ffmpeg  # of an extra
     except ImportError as error:
         raise UserError('MP4 needs an extra: pip install "ndi-bench[video]"; or write a .gif') from error
     frames = iter(frames)

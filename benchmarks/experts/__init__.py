@@ -129,6 +129,11 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
     return card
 
 
+def expert_hash(task_name: str) -> str | None:
+    """First 16 hex digits of the SHA-256 of a shipped expert's weights, as its card says; None if there is none."""
+    return str(model_card(task_name)["sha256"])[:16] if has_expert(task_name) else None
+
+
 def load_expert(task_name: str, device: torch.device | str = "cpu", folder: Path = FOLDER) -> ExpertPolicy:
     """The task's expert, on a device.
 

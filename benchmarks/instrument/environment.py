@@ -68,7 +68,7 @@ def _quiet_mujoco() -> Iterator[None]:
     model files. Warnings about the simulation itself stay on the console. Older versions have no such settings.
     """
     try:
-        import mujoco
+        import mujoco  # only tasks that are simulated by it need it
     except ImportError:
         yield
         return

@@ -149,12 +149,15 @@ class StoredRuns(Protocol):
         ...
 
 
-def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) -> list[Run]:
+def expand(
+    profile: Profile, content_hash: Callable[[Task, str], str | None], expert_hash: Callable[[str], str | None]
+) -> list[Run]:
     """All runs of a profile, in a fixed order.
 
     Args:
         profile: what to run.
-        content_hash: hash of the dataset of a task and a choice, see `preview`; asked once per task.
+        content_hash: hash of the dataset of a task and a choice, None while it is not known; asked once per task.
+        expert_hash: hash of the weights of a task's expert, None if it has none; asked for privileged methods.
 
     Raises:
         UserError: a name is unknown, a setting does not exist or has the wrong type, or a task has no such dataset.
@@ -165,7 +168,7 @@ def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) ->
     hashes: dict[str, str | None] = {}
     runs: dict[str, Run] = {}
     for task, (reference, method) in itertools.product(tasks, methods.items()):
-        dataset = _dataset_id(task, profile.dataset) if method.demonstrations else None
+        dataset = task.dataset_id(profile.dataset) if method.demonstrations else None
         if dataset and task.name not in hashes:
             hashes[task.name] = content_hash(task, profile.dataset)
         numbers = profile.demos if method.demonstrations else (0,)
@@ -184,7 +187,7 @@ def expand(profile: Profile, content_hash: Callable[[Task, str], str | None]) ->
                 dataset=profile.dataset if dataset else None,
                 dataset_id=dataset,
                 dataset_hash=hashes[task.name] if dataset else None,
-                expert_hash=_expert_hash(task) if method.privileged else None,
+                expert_hash=expert_hash(task.name) if method.privileged else None,
                 budget=_budget(profile, task) if method.online else 0,
                 evaluations=profile.evaluations if method.online else 1,
                 eval_episodes=profile.eval_episodes,
@@ -269,18 +272,6 @@ def _budget(profile: Profile, task: Task) -> int:
     if isinstance(profile.steps, dict):
         return profile.steps.get(task.name, task.budget)
     return profile.steps or task.budget
-
-
-def _dataset_id(task: Task, choice: str) -> str:
-    from benchmarks.data.datasets import resolve  # imports minari and torch
-
-    return resolve(task, choice)
-
-
-def _expert_hash(task: Task) -> str | None:
-    from benchmarks.experts import has_expert, model_card  # imports torch
-
-    return str(model_card(task.name)["sha256"])[:16] if has_expert(task.name) else None
 
 
 def _companions(run: Run, method: Method) -> str:

@@ -17,6 +17,8 @@ from benchmarks.kit.errors import UserError, near_miss
 
 from .configuration import MOST
 
+CUSTOM = "custom"
+"""Name of the profile of runs that are put together from nothing."""
 FOLDER = Path(__file__).parents[1] / "profiles"
 """Where the suite's own profiles lie."""
 MOST_NUMBERS = 100_000
@@ -174,6 +176,27 @@ def load(name_or_path: str) -> Profile:
     if "name" in content:
         raise UserError(f"profile {path}: name is not allowed; a profile is named after its file")
     return _validated({"name": path.stem, **content}, lambda field: f"profile {path}: {field}")
+
+
+def chosen(profile: str | Profile | None, **changes: Any) -> Profile:
+    """A profile with some fields changed: one that is given, or one put together from tasks and methods alone.
+
+    Args:
+        profile: a profile, or what `load` finds it by. Default: "quick", or none of them if tasks and methods are
+            given.
+        changes: as `Profile.changed` takes them.
+
+    Raises:
+        UserError: there is no such profile, a value does not fit, or tasks or methods are missing.
+    """
+    if profile is None and (changes.get("methods") or changes.get("tasks")):
+        for needed in ("methods", "tasks"):
+            if not changes.get(needed):
+                raise UserError(f"--{needed} is missing; give it, or begin from a profile with --profile NAME")
+        profile = Profile(name=CUSTOM, tasks=("-",), methods=("-",), seeds=(0,))
+    return (profile if isinstance(profile, Profile) else load("quick" if profile is None else profile)).changed(
+        **changes
+    )
 
 
 def _validated(content: Mapping[str, Any], where: Any) -> Profile:

@@ -231,9 +231,9 @@ def _import(reference: str, owner: str) -> Any:
 
 
 def _check_method(owner: str, item: Any) -> Method:
-    from benchmarks.kit.contract import Method
+    from benchmarks.kit.contract import Method  # torch: not for names and tasks
 
-    from .declarations import check  # imports torch
+    from .declarations import check
 
     if not isinstance(item, Method):
         raise UserError(f"{owner} must be a benchmarks.kit.contract.Method, it is a {type(item).__name__}")
@@ -243,9 +243,9 @@ def _check_method(owner: str, item: Any) -> Method:
 
 
 def _check_reward(owner: str, item: Any) -> Reward:
-    from benchmarks.kit.contract import Reward
+    from benchmarks.kit.contract import Reward  # torch: not for names and tasks
 
-    from .declarations import check  # imports torch
+    from .declarations import check
 
     if not isinstance(item, Reward):
         raise UserError(f"{owner} must be a benchmarks.kit.contract.Reward, it is a {type(item).__name__}")

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from benchmarks.plan.grid import Cell
-from benchmarks.terminal import counted
+from benchmarks.terminal import counted, duration
 
 PLAIN_SHARE = 0.1
 """Share of a cell's budget between two plain lines."""
@@ -125,10 +125,3 @@ class Display:
             "all", counted(self.cells, "cell"), ProgressBar(1.0, share, width=16), done, "", "", f"{passed} so far"
         )
         return table
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: "45 s", "12 min", "3.2 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

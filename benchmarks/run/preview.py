@@ -11,45 +11,17 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 from rich.markup import escape
 
-from benchmarks.data import datasets
 from benchmarks.experts import has_expert
-from benchmarks.kit.errors import UserError
 from benchmarks.plan import registry
 from benchmarks.plan.grid import makespan
-from benchmarks.terminal import console, counted, table
+from benchmarks.store.store import Store
+from benchmarks.terminal import console, counted, duration, table
 
 from .checkpoint import saved_run_ids
-from .display import duration
 from .memory import cell_bytes, most_at_once, step_bytes
 
 if TYPE_CHECKING:
-    from benchmarks.data.datasets import DatasetInfo
     from benchmarks.plan.grid import Cell, Run
-    from benchmarks.store.store import Store
-    from benchmarks.tasks import Task
-
-
-def prepared_hash(demos: int, task: Task, choice: str) -> str | None:
-    """Content hash of a task's dataset, which is there from now on, with enough episodes.
-
-    Raises:
-        UserError: it cannot be had, or has fewer episodes than `demos`.
-    """
-    return _enough(demos, datasets.prepare(task, choice)).content_hash
-
-
-def expected_hash(demos: int, task: Task, choice: str) -> str | None:
-    """The same without building or downloading; None of a dataset that is not there, which is told.
-
-    Raises:
-        UserError: the dataset is known and has fewer episodes than `demos`, or cannot be used.
-    """
-    info = datasets.expected(task, choice)
-    if info is None:
-        hint = "it will be downloaded" if choice == "hub" else "`ndi-bench demos list` shows those that are"
-        _warn(f"dataset {datasets.resolve(task, choice)} is not here yet ({hint}), so these are not the final run ids")
-        return None
-    return _enough(demos, info).content_hash
 
 
 def show_cells(cells: Sequence[Cell]) -> None:
@@ -64,6 +36,15 @@ def show_cells(cells: Sequence[Cell]) -> None:
     for cell in cells:
         for run in cell.runs:
             console.print(run.run_id, highlight=False, soft_wrap=True)
+
+
+def show_missing_datasets(runs: Iterable[Run]) -> None:
+    """Say which datasets are not there yet, so that their content is no part of the run ids."""
+    hints = {"embedded": "it will be built", "hub": "it will be downloaded"}
+    missing = {run.dataset_id: run.dataset or "" for run in runs if run.dataset_id and run.dataset_hash is None}
+    for dataset_id, choice in missing.items():
+        hint = hints.get(choice, "`ndi-bench demos list` shows those that are")
+        _warn(f"dataset {dataset_id} is not here yet ({hint}), so these are not the final run ids")
 
 
 def show_missing_experts(runs: Iterable[Run]) -> None:
@@ -82,9 +63,9 @@ def show_other_checkpoints(folder: Path, cells: Sequence[Cell]) -> None:
             _warn(f"{path} holds the beginning of {all_of_it}; it is only gone on from if all of them are run again")
 
 
-def show_outdated(runs: Iterable[Run], store: Store) -> None:
+def show_outdated(runs: Iterable[Run], folder: Path) -> None:
     """Say which stored runs were made by other code of their method than is there now, as far as that is known."""
-    runs, outdated = list(runs), Counter[tuple[str, str]]()
+    runs, store, outdated = list(runs), Store(folder), Counter[tuple[str, str]]()
     origins = {reference: registry.origin(reference) for reference in {run.reference for run in runs}}
     for run in runs:
         origin = origins[run.reference]
@@ -108,12 +89,6 @@ def memory(cells: Sequence[Cell], workers: int) -> str:
     """How much memory the replays will take."""
     most = decimal(most_at_once(cells, workers))
     return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
-
-
-def _enough(demos: int, info: DatasetInfo) -> DatasetInfo:
-    if demos > info.episodes:
-        raise UserError(f"--demos {demos}: dataset {info.dataset_id} has {info.episodes} episodes")
-    return info
 
 
 def _warn(message: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.experts import ExpertPolicy, export
+from benchmarks.experts import ExpertPolicy, expert_hash, export
 from benchmarks.experts.measure import EPISODES, measure_returns
 from benchmarks.instrument.environment import make, spaces
 from benchmarks.kit.errors import UserError
@@ -78,7 +78,7 @@ def train(
         evaluations=EVALUATIONS,
         eval_episodes=EVALUATION_EPISODES,
     ).with_settings(changes)
-    (run,) = runs = grid.expand(profile, lambda task, choice: None)
+    (run,) = runs = grid.expand(profile, lambda task, choice: None, expert_hash)
     if len(settings(run.config)["sac.hidden"]) != 2:
         raise UserError("an expert has two hidden layers; give two numbers, such as --set sac.sac.hidden=[256,256]")
     remaining, _ = grid.pending(runs, Store(folder), grid.RETRIABLE)

@@ -1,9 +1,9 @@
-"""The verbs about data: `ndi-bench demos list|build|record|show` and `ndi-bench references`."""
+"""The verbs about data: `ndi-bench demos list|build|record|show`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -23,7 +23,7 @@ Dataset = Annotated[str, typer.Option(help='"embedded", "hub", or the id of a lo
 @demos_app.command("list")
 def list_demos() -> None:
     """List the local datasets, and the embedded ones that can be built."""
-    from benchmarks.data import datasets
+    from benchmarks.data import datasets  # Minari, torch: not for help
 
     shown = table("Dataset", "Episodes", "Mean return", "Content", "Folder")
     for info in datasets.listing():
@@ -40,7 +40,7 @@ def build_demos(
     dataset: Dataset = "embedded",
 ) -> None:
     """Build, or download, the datasets of tasks if they are not there, and check all of them."""
-    from benchmarks.data import datasets, manifest
+    from benchmarks.data import datasets, manifest  # Minari, torch: not for help
     from benchmarks.plan import registry
 
     names = [*(tasks or []), *(task or [])]
@@ -65,7 +65,7 @@ def record_demos(
     episodes: Annotated[int, typer.Option(min=1, help="How many to play.")] = 25,
 ) -> None:
     """Build a dataset from an expert of your own; use it with --dataset and its id."""
-    from benchmarks.data import datasets
+    from benchmarks.data import datasets  # Minari, torch: not for help
     from benchmarks.plan import registry
 
     info = datasets.record(registry.find_task(task), dataset_id, folder, episodes)
@@ -89,7 +89,7 @@ def show_demos(
     episode: Annotated[int, typer.Option(min=0, help="Which episode to film.")] = 0,
 ) -> None:
     """Show what is known about a task's dataset: metadata, every episode, marginals as a figure, a video on demand."""
-    from benchmarks.data import datasets
+    from benchmarks.data import datasets  # Minari, torch: not for help
     from benchmarks.plan import registry
 
     found = registry.find_task(task)
@@ -110,34 +110,9 @@ def show_demos(
         _film(found, episodes, seeds, episode, render)
 
 
-def references(
-    tasks: Annotated[list[str] | None, typer.Argument(help="Tasks or tags; default: all that are shipped.")] = None,
-) -> None:
-    """Show the reference returns that scores are normalised with: random policy and expert.
-
-    `ndi-bench experts publish` measures them.
-    """
-    from benchmarks.plan import registry
-    from benchmarks.tasks import TASKS, read_references
-
-    shown = table("Task", "Random", "Expert", "Episodes", "Measured with")
-    stored = read_references()
-    for task in registry.find_tasks(tasks or TASKS):
-        entry = stored.get(task.name, {})
-        means = [_in_words(entry.get(policy)) for policy in ("random", "expert")]
-        number = str(entry["random"]["episodes"]) if entry else "-"
-        versions = ", ".join(f"{key} {value}" for key, value in entry.get("versions", {}).items())
-        shown.add_row(task.name, *means, number, escape(versions) or "-")
-    console.print(shown)
-
-
-def _in_words(measured: dict[str, Any] | None) -> str:
-    return f"{measured['mean']:,.1f} ± {measured['standard_error']:,.1f}" if measured else "-"
-
-
 def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> None:
     """Write the figure of a dataset."""
-    import numpy as np
+    import numpy as np  # not for help, nor MuJoCo and matplotlib
 
     from benchmarks.instrument.environment import ActionScale, make, spaces
     from benchmarks.reporting.marginals import dataset_figure
@@ -163,7 +138,7 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
 
 def _film(task: Task, episodes: list[Episode], seeds: tuple[int | None, ...], number: int, path: Path) -> None:
     """Write the video of the episode with a number."""
-    from benchmarks.data import rendering
+    from benchmarks.data import rendering  # MuJoCo: not for help
 
     chosen = [(one, seed) for one, seed in zip(episodes, seeds, strict=True) if one.number == number]
     if not chosen:

@@ -1,0 +1,219 @@
+"""The verb `ndi-bench run`: options, and what is said before and after; the work is `benchmarks.experiment`'s."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.terminal import console, counted
+
+if TYPE_CHECKING:
+    from benchmarks.experiment import Plan
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():  # of an unset variable, say; it would be the current folder
+        raise UserError("--out is empty; give a folder")
+    return Path(text)
+
+
+def _option(panel: str, text: str, *names: str, **details: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **details)
+
+
+GRID, HOW, OUT = "What to run (changes of the profile)", "How to run it", "Results"
+
+ProfileName = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a profile or path of a .toml file; see `ndi-bench profiles`. Default: quick, or none of them "
+        "if --tasks and --methods are given."
+    ),
+]
+Tasks = Annotated[str | None, _option(GRID, "Tasks or tags, by commas: hopper,ant or paper or my_module:TASK.")]
+Methods = Annotated[str | None, _option(GRID, "Methods, by commas: bc,ndi-made or my_module:METHOD.")]
+Seeds = Annotated[str | None, _option(GRID, "Seeds, such as 0-4,7.")]
+Demos = Annotated[str | None, _option(GRID, "Numbers of demonstrated trajectories, such as 1,5.")]
+Subsample = Annotated[int | None, _option(GRID, "Keep every k-th demonstrated transition.")]
+Dataset = Annotated[str | None, _option(GRID, '"embedded", "hub", or the id of a local Minari dataset.')]
+Steps = Annotated[int | None, _option(GRID, "Environment steps per run.")]
+Evaluations = Annotated[int | None, _option(GRID, "Evaluations per run, evenly spaced.")]
+Episodes = Annotated[int | None, _option(GRID, "Episodes per evaluation.")]
+Changes = Annotated[
+    list[str] | None,
+    _option(
+        GRID,
+        "Change a setting: METHOD.FIELD=VALUE, such as ndi-made.sac.batch_size=256; repeatable. "
+        "`ndi-bench methods NAME` lists the fields.",
+        "--set",
+    ),
+]
+Out = Annotated[
+    Path | None, _option(OUT, "Results folder. Default: results/PROFILE.", parser=_folder, metavar="FOLDER")
+]
+Report = Annotated[bool, _option(OUT, "Build the report at the end.")]
+Wandb = Annotated[bool, _option(OUT, "Mirror finished runs to Weights & Biases.", "--wandb")]
+Device = Annotated[str, _option(HOW, "cpu, cuda, or auto.")]
+Workers = Annotated[
+    int | None,
+    _option(HOW, "Processes at a time; 0 runs in this process. Default: one per core; on CUDA 1.", min=0),
+]
+Threads = Annotated[
+    int | None,
+    _option(HOW, "Threads that simulate. Default: 1; on CUDA the process's share of the cores.", min=1),
+]
+Lanes = Annotated[int | None, _option(HOW, "Most seeds that train together in a process.", min=1)]
+Timeout = Annotated[float | None, _option(HOW, "Seconds that one process may take.", min=0)]
+CheckpointMinutes = Annotated[float, _option(HOW, "Minutes between checkpoints.", min=0)]
+Retry = Annotated[str | None, _option(HOW, "Run stored runs again that ended so: failed,diverged,timeout.")]
+Rerun = Annotated[bool, _option(HOW, "Run everything again, also what is stored.", "--rerun")]
+DryRun = Annotated[bool, _option(HOW, "List the runs and what they would cost, and stop.", "--dry-run")]
+
+
+def run(
+    profile: ProfileName = None,
+    tasks: Tasks = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+    demos: Demos = None,
+    subsample: Subsample = None,
+    dataset: Dataset = None,
+    steps: Steps = None,
+    evaluations: Evaluations = None,
+    eval_episodes: Episodes = None,
+    set_: Changes = None,
+    out: Out = None,
+    report: Report = True,
+    wandb: Wandb = False,
+    device: Device = "cpu",
+    workers: Workers = None,
+    threads: Threads = None,
+    lanes: Lanes = None,
+    timeout: Timeout = None,
+    checkpoint_minutes: CheckpointMinutes = 5.0,
+    retry: Retry = None,
+    rerun: Rerun = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Train and evaluate methods, store their runs, and show the report.
+
+    What is stored already is skipped, and an interrupted command goes on where it stopped when it is given again.
+    Exit code: 0 if all runs are completed, 1 if some failed, 2 for a mistake in the command, 130 if interrupted.
+
+    Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
+    """
+    from benchmarks import experiment  # pydantic, numpy: not for help
+
+    experiment.check_device(device)
+    plan = experiment.plan(
+        profile,
+        out,
+        settings=set_ or (),
+        retry=_statuses(retry),
+        rerun=rerun,
+        lanes=lanes,
+        obtain=not dry_run,
+        tasks=tasks,
+        methods=methods,
+        seeds=seeds,
+        demos=demos,
+        subsample=subsample,
+        dataset=dataset,
+        steps=steps,
+        evaluations=evaluations,
+        eval_episodes=eval_episodes,
+    )
+    if dry_run:
+        _show(plan, workers, device)
+        return
+    _train(plan, device, workers, threads, timeout, checkpoint_minutes, wandb, report)
+
+
+def _show(plan: Plan, workers: int | None, device: str) -> None:
+    """What a dry run says."""
+    from benchmarks import experiment  # as in `run`
+    from benchmarks.run import preview  # torch, MuJoCo: not for help
+
+    workers = experiment.default_workers(device) if workers is None else workers
+    preview.show_cells(plan.cells)
+    preview.show_missing_datasets(plan.runs)
+    preview.show_missing_experts(plan.runs)
+    _announce(plan, workers)
+    console.print(preview.memory(plan.cells, workers), highlight=False)
+
+
+def _announce(plan: Plan, workers: int) -> None:
+    """How much there is to do, and what of the stored runs one should know."""
+    from benchmarks.run import preview  # as above
+
+    if not plan.rerun:
+        preview.show_outdated(plan.runs, plan.folder)
+    stored = "".join(f", {number} {status} in {plan.folder} already" for status, number in plan.kept.items())
+    work = f"{counted(plan.remaining, 'run')} in {counted(len(plan.cells), 'process', 'processes')} to make"
+    console.print(work + stored, highlight=False)
+    if plan.cells:
+        console.print(preview.estimate(plan.cells, workers), highlight=False)
+        preview.show_other_checkpoints(plan.folder, plan.cells)
+    if plan.unfinished:
+        console.print(f"To run those without a result again, add --retry {','.join(plan.unfinished)}", highlight=False)
+
+
+def _train(
+    plan: Plan,
+    device: str,
+    workers: int | None,
+    threads: int | None,
+    timeout: float | None,
+    checkpoint_minutes: float,
+    wandb: bool,
+    report: bool,
+) -> None:
+    """Make the runs of a plan, and end with the report and the exit code."""
+    from benchmarks import experiment, reporting  # as in `run`; pandas, matplotlib
+
+    if report:
+        reporting.check_place(plan.folder)
+    machine = experiment.machine(plan, device, workers, threads)
+    _announce(plan, machine.workers)
+    outcome = experiment.run(
+        plan,
+        machine,
+        timeout=timeout,
+        checkpoint_minutes=checkpoint_minutes,
+        wandb=wandb and _can_mirror(),
+        console=console,
+    )
+    if outcome.interrupted:
+        command = shlex.join(["ndi-bench", *sys.argv[1:]])
+        onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command)}"
+        console.print(f"Interrupted. What is finished is stored; {onward}", soft_wrap=True)
+        raise typer.Exit(130)
+    if report:
+        reporting.build(plan.folder, console)
+    if outcome.failed or plan.unfinished:
+        raise typer.Exit(1)
+
+
+def _statuses(text: str | None) -> list[str]:
+    from benchmarks.plan.grid import RETRIABLE  # as in `run`
+
+    chosen = [part.strip() for part in (text or "").split(",") if part.strip()]
+    for name in chosen:
+        if name not in RETRIABLE:
+            raise UserError(f"--retry {name}: {near_miss(name, RETRIABLE)}")
+    return chosen
+
+
+def _can_mirror() -> bool:
+    from benchmarks.run import tracking  # as in `run`
+
+    reason = tracking.missing()
+    if reason is not None:
+        console.print(f"[yellow]warning: {escape(reason)}[/yellow]", highlight=False)
+    return reason is None

@@ -1,0 +1,203 @@
+"""An experiment as functions, for notebooks and scripts: plan it, run it, and read its rows as one frame.
+
+    plan = experiment.plan(tasks="hopper", methods="bc,ndi-made", seeds="0-1", folder="results/mine")
+    experiment.run(plan)
+    rows = experiment.frame("results/mine")
+
+`ndi-bench run` is these functions with words around them. May import every room but the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks import terminal
+from benchmarks.data import datasets
+from benchmarks.experts import expert_hash
+from benchmarks.kit.errors import UserError
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile, chosen
+from benchmarks.run import pool
+from benchmarks.store.frame import frame
+from benchmarks.store.store import Store
+from benchmarks.tasks import Task
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.plan.grid import Cell, Run
+
+__all__ = ["Machine", "Plan", "check_device", "default_workers", "frame", "machine", "plan", "run"]
+
+RESULTS = Path("results")
+"""Where results go by default, one folder per profile."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run, and where it is stored."""
+
+    folder: Path
+    """Results folder."""
+    runs: list[Run]
+    """All runs of the experiment."""
+    cells: list[Cell]
+    """Those that are still to be made, as processes, longest first."""
+    kept: dict[str, int]
+    """How many stored runs are left as they are, by status."""
+    rerun: bool
+    """Stored runs are made again, from the beginning."""
+
+    @property
+    def remaining(self) -> int:
+        """How many runs are still to be made."""
+        return sum(len(cell.runs) for cell in self.cells)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Statuses of stored runs that are left as they are though they have no result."""
+        return [status for status in grid.RETRIABLE if status in self.kept]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a plan is run with."""
+
+    device: str
+    """Torch device."""
+    workers: int
+    """Processes at a time; 0 runs all in this process."""
+    threads: int
+    """Threads of each that simulate."""
+
+
+def plan(
+    profile: str | Profile | None = None,
+    folder: str | Path | None = None,
+    *,
+    settings: Sequence[str] = (),
+    retry: Collection[str] = (),
+    rerun: bool = False,
+    lanes: int | None = None,
+    obtain: bool = True,
+    **changes: Any,
+) -> Plan:
+    """The runs of an experiment, without those that are stored already.
+
+    Args:
+        profile: name or .toml file of a profile, or a profile. Default: quick, or none of them if tasks and methods
+            are given.
+        folder: results folder. Default: `results/PROFILE`.
+        settings: changed settings, "METHOD.FIELD=VALUE".
+        retry: statuses of stored runs that are run again, of `grid.RETRIABLE`.
+        rerun: run everything again, also what is stored.
+        lanes: most seeds that train together in a process. Default: no limit.
+        obtain: build or download datasets that are not there; otherwise their runs have provisional ids.
+        changes: fields of the profile that are set, see `Profile`: `tasks="hopper"`, `seeds="0-4"`, `steps=1000`, ...
+
+    Raises:
+        UserError: a name or a value is wrong, or a dataset cannot be had or has too few episodes.
+    """
+    profile = chosen(profile, **changes).with_settings(settings)
+    folder = RESULTS / profile.name if folder is None else Path(folder)
+    runs = grid.expand(profile, _content_hash(profile, obtain), expert_hash)
+    for change in settings:
+        if change.partition(".")[0] not in {run.method for run in runs}:
+            raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
+    remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
+    return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun)
+
+
+def machine(plan: Plan, device: str = "cpu", workers: int | None = None, threads: int | None = None) -> Machine:
+    """What a plan is run with, where not all of it is said.
+
+    Args:
+        plan: what is to be run.
+        device: "cpu", "cuda", "cuda:N", or "auto": CUDA where there is some.
+        workers: processes at a time. Default: one per core; on CUDA 1.
+        threads: threads of each that simulate. Default: 1; on CUDA the process's share of the cores.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    check_device(device)
+    device = _resolved(device)
+    if device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
+    workers = default_workers(device) if workers is None else workers
+    if threads is None:
+        threads = 1 if device == "cpu" else max(1, pool.cores() // max(min(workers, len(plan.cells)), 1))
+    return Machine(device, workers, threads)
+
+
+def run(
+    plan: Plan,
+    using: Machine | None = None,
+    *,
+    timeout: float | None = None,
+    checkpoint_minutes: float = 5.0,
+    wandb: bool = False,
+    console: Console | None = None,
+) -> pool.Outcome:
+    """Make the runs of a plan and store each as it ends; goes on from the checkpoints of an interrupted call.
+
+    Args:
+        plan: what to run.
+        using: what to run it with, see `machine`. Default: one process per core of the CPU. From a script, more than 0
+            processes need the guard `if __name__ == "__main__":`, as Python's multiprocessing does.
+        timeout: seconds that one process may take.
+        checkpoint_minutes: minutes between checkpoints.
+        wandb: mirror finished runs to Weights & Biases.
+        console: where to show progress. Default: standard output.
+
+    Returns:
+        How the runs ended, and whether the work was interrupted.
+
+    Raises:
+        UserError: the results folder cannot be written to, or a checkpoint there does not fit.
+    """
+    using = using or machine(plan)
+    how = pool.Settings(plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun)
+    try:
+        return pool.run_cells(plan.cells, how, using.workers, console or terminal.console)
+    except KeyboardInterrupt:
+        return pool.Outcome(interrupted=True)
+
+
+def default_workers(device: str) -> int:
+    """Processes at a time on a device, unless the user says otherwise: one per core; on CUDA 1."""
+    return pool.cores() if _resolved(device) == "cpu" else 1
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no name of a device; opens none.
+
+    Raises:
+        UserError: it is none.
+    """
+    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
+        raise UserError(f"--device {name}: it must be cpu, cuda or auto")
+
+
+def _resolved(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def _content_hash(profile: Profile, obtain: bool) -> Callable[[Task, str], str | None]:
+    """Asks for the content of datasets, which must have as many episodes as the profile demonstrates."""
+    find, most = datasets.prepare if obtain else datasets.expected, max(profile.demos)
+
+    def content_hash(task: Task, choice: str) -> str | None:
+        info = find(task, choice)
+        if info is not None and info.episodes < most:
+            raise UserError(f"--demos {most}: dataset {info.dataset_id} has {info.episodes} episodes")
+        return None if info is None else info.content_hash
+
+    return content_hash
