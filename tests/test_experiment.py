@@ -55,7 +55,7 @@ def test_the_frame_holds_runs_or_evaluations(capsys):
     assert len(rows) == 2 * 2 * 2
     assert set(rows["label"]) == {"Walker"}, "columns of the run are there too"
     assert set(rows["run_id"]) == set(runs["run_id"]) == {run.run_id for run in plan.runs}
-    with pytest.raises(UserError, match="--method wlker: did you mean walker?"):
+    with pytest.raises(UserError, match=r"--method wlker: did you mean walker\?"):
         experiment.frame("mine", method="wlker")
     with pytest.raises(UserError, match="there is no folder nowhere"):
         experiment.frame("nowhere")

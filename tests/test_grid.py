@@ -81,7 +81,7 @@ def test_unknown_names_get_suggestions():
 def test_seeds_and_swept_settings_become_lanes_of_one_cell():
     runs = expand(sweep={"walker": {"rate": [0, 0.5]}}, methods=("toy_methods:WALKER", "toy_methods:SINGLE", "bc"))
     by_method = {}
-    for cell in grid.entries(runs):
+    for cell in grid.cells(runs):
         by_method.setdefault(cell.first.method, []).append(cell)
     (walker,) = by_method["walker"]
     assert walker.seeds == (0, 1, 0, 1)
@@ -92,12 +92,12 @@ def test_seeds_and_swept_settings_become_lanes_of_one_cell():
 
 
 def test_settings_that_are_not_swept_in_lanes_get_cells_of_their_own():
-    cells = grid.entries(expand(sweep={"walker": {"at": [1, 2]}}))
+    cells = grid.cells(expand(sweep={"walker": {"at": [1, 2]}}))
     assert sorted(cell.config.at for cell in cells) == [1, 2]
 
 
 def test_lanes_can_be_capped():
-    cells = grid.entries(expand(seeds=tuple(range(5))), lanes=2)
+    cells = grid.cells(expand(seeds=tuple(range(5))), lanes=2)
     assert [cell.seeds for cell in cells] == [(0, 1), (2, 3), (4,)]
     assert len({cell.cell_id for cell in cells}) == 3
 
@@ -111,13 +111,13 @@ def test_stored_runs_are_skipped_unless_told_otherwise():
 
 
 def test_the_estimate_is_updates_over_speed_and_cells_come_longest_first():
-    cells = grid.entries(expand(tasks=("hopper", "ant"), steps={"hopper": 800, "ant": 8000}))
+    cells = grid.cells(expand(tasks=("hopper", "ant"), steps={"hopper": 800, "ant": 8000}))
     assert [cell.first.task.name for cell in cells] == ["ant", "hopper"]
     assert cells[1].seconds - grid.START_SECONDS == pytest.approx(800 * 2 / grid.UPDATES_PER_SECOND)
 
 
 def test_the_estimate_of_an_offline_method_is_its_training():
-    short, long = (grid.entries(expand(methods=("bc",), overrides={"bc": {"fit.steps": steps}}))[0] for steps in (1, 2))
+    short, long = (grid.cells(expand(methods=("bc",), overrides={"bc": {"fit.steps": steps}}))[0] for steps in (1, 2))
     assert long.seconds - grid.START_SECONDS == pytest.approx(2 * (short.seconds - grid.START_SECONDS)) != 0
 
 
