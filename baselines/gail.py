@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.acceleration import Compiled
+from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.interaction import interact
@@ -95,15 +95,19 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     sizes = (standardise.size + problem.action_size, *config.hidden, 1)
     discriminator = MLP(problem.streams("discriminator"), sizes, torch.tanh)
     optimiser = Adam(discriminator.parameters(), config.learning_rate)
-
-    def discriminate(expert: Tensor, agent: Tensor, mix: Tensor) -> Tensor:
-        """One step of the discriminator; its loss."""
-        loss = discriminator_loss(discriminator, expert, agent, mix, config)
-        optimiser.descend(loss)
-        return loss.detach()
-
-    step = Compiled(discriminate) if config.sac.compile else discriminate
     streams = problem.streams("interpolation")
+
+    def draw(_: None, *batches: Batch) -> tuple[Tensor]:
+        """Positions of the interpolates."""
+        return (streams.uniform(config.sac.batch_size, 1),)
+
+    def discriminate(mix: Tensor, expert: Batch, agent: Batch) -> dict[str, Tensor]:
+        """One step of the discriminator."""
+        loss = discriminator_loss(discriminator, pairs(expert), pairs(agent), mix, config)
+        optimiser.descend(loss)
+        return {"discriminator_loss": loss.detach()}
+
+    step = accelerated(draw, discriminate, problem.device, compile=config.sac.compile)
     problem.keep(
         learner=learner, experience=experience, discriminator=discriminator, optimiser=optimiser, streams=streams
     )
@@ -112,10 +116,8 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
         for _ in range(updates):
             if learner.updates % config.period == 0:
-                expert = pairs(experience.sample_expert(config.sac.batch_size))
-                agent = pairs(experience.sample_agent(config.sac.batch_size))
-                loss = step(expert, agent, streams.uniform(config.sac.batch_size, 1))
-                info = {"discriminator_loss": loss}
+                expert = experience.sample_expert(config.sac.batch_size)
+                info = step(None, expert, experience.sample_agent(config.sac.batch_size))
             batch = experience.sample()
             with torch.no_grad():
                 batch = batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))

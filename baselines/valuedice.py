@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.kit.acceleration import Compiled
+from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, NonNegative, Part, Positive, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
@@ -137,7 +137,7 @@ class ValueDICE(Composite):
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
         self.mix = problem.streams("interpolation")
-        self._learn = Compiled(self.learn) if config.compile else self.learn
+        self._step = accelerated(self.draw, self.learn, problem.device, compile=config.compile)
 
     def explore(self, observations: Tensor) -> Tensor:
         """Behaviour (L, N, A): the deterministic action plus Gaussian noise, clipped to [-1, 1]."""
@@ -146,12 +146,14 @@ class ValueDICE(Composite):
 
     def update(self, expert: Batch, replay: Batch | None) -> dict[str, Tensor]:
         """One simultaneous step of nu and actor on demonstrated and replayed (offline: no) transitions (L, B) each."""
-        batches = (expert,) if replay is None else (expert, replay)
-        B = expert.actions.shape[1]
-        noise = self.noise.normal((1 + len(batches)) * B, self.action_size)
-        info = self._learn(noise, self.mix.uniform(2 * B, 1), *batches)
+        info = self._step(None, *([expert] if replay is None else [expert, replay]))
         self.updates += 1
         return info
+
+    def draw(self, _: None, *batches: Batch) -> tuple[Tensor, Tensor]:
+        """Noise behind the actor's actions, and shares of the demonstrations in the interpolates; see `losses`."""
+        B = batches[0].actions.shape[1]
+        return self.noise.normal((1 + len(batches)) * B, self.action_size), self.mix.uniform(2 * B, 1)
 
     def learn(self, noise: Tensor, mix: Tensor, *batches: Batch) -> dict[str, Tensor]:
         """The step given its random numbers; arguments as for `losses`."""

@@ -49,7 +49,7 @@ def test_bfloat16_products_give_the_gradients_of_single_precision_up_to_rounding
     for precision in ("float32", "bfloat16"):
         sac = learner(point_problem, precision=precision)
         noise = torch.zeros(2, 64, sac.action_size)
-        loss, values = sac.critic_loss(*batch, noise, sac.temperature)
+        loss, values = sac.critic_loss(batch, noise, sac.temperature)
         assert values.dtype == loss.dtype == torch.float32
         loss.sum().backward()
         gradients[precision] = torch.cat([p.grad.flatten() for p in sac.critic.parameters()])
@@ -107,6 +107,11 @@ class FakeStream:
         pass
 
 
+def columns(x):
+    """A batch with x in every column."""
+    return Batch(x, x, x, x, x)
+
+
 @pytest.fixture
 def fake_cuda(monkeypatch):
     class Recorder:
@@ -129,7 +134,9 @@ def fake_cuda(monkeypatch):
 def test_every_call_of_a_graphed_step_makes_one_step_with_its_own_inputs(fake_cuda):
     total, result = torch.zeros(2), torch.zeros(2)
 
-    def step(negative, x):
+    def step(negative, batch):
+        x = batch.rewards
+
         def work():
             total.add_(-x if negative else x)
             result.copy_(total)
@@ -144,7 +151,7 @@ def test_every_call_of_a_graphed_step_makes_one_step_with_its_own_inputs(fake_cu
     for call in range(1, 3 * acceleration.WARM_UP + 4):
         negative, x = call % 3 == 0, torch.tensor([1.0, 10.0]) * call
         expected = expected - x if negative else expected + x
-        returned.append(graphed(negative, x)["total"])
+        returned.append(graphed(negative, columns(x))["total"])
         torch.testing.assert_close(total, expected)
         torch.testing.assert_close(returned[-1], expected)
     assert len({value.data_ptr() for value in returned[-3:]}) == 3  # results are not overwritten by the next step
@@ -158,14 +165,14 @@ def test_a_step_that_cannot_be_recorded_goes_on_without_a_graph(fake_cuda, monke
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     made = []
 
-    def step(variant, x):
-        made.append(float(x))
-        return {"x": x}
+    def step(variant, batch):
+        made.append(float(batch.rewards))
+        return {"x": batch.rewards}
 
     graphed = Graphed(step, [])
     for call in range(acceleration.WARM_UP):
-        graphed(True, torch.tensor(float(call)))
+        graphed(True, columns(torch.tensor(float(call))))
     with pytest.warns(AccelerationWarning, match="no CUDA graph of the learner's update"):
-        graphed(True, torch.tensor(3.0))
-    graphed(True, torch.tensor(4.0))
+        graphed(True, columns(torch.tensor(3.0)))
+    graphed(True, columns(torch.tensor(4.0)))
     assert made == [0, 1, 2, 3, 4]

@@ -51,7 +51,7 @@ def test_the_critics_loss_on_written_out_numbers(written_out):
     """Smaller head of the target less alpha log pi; the second state is terminal. Heads are summed, states averaged."""
     sac = written_out(values=[[1.0, 2.0], [4.0, 8.0]], target=[[10.0, 7.0], [6.0, 9.0]], log_density=[-3.0, 2.0])
     batch = random_batch(1, size=2)._replace(rewards=torch.tensor([[0.5, -1.0]]), masks=torch.tensor([[1.0, 0.0]]))
-    loss, values = sac.critic_loss(*batch, torch.zeros(1, 2, 2), torch.tensor([2.0]))
+    loss, values = sac.critic_loss(batch, torch.zeros(1, 2, 2), torch.tensor([2.0]))
     first, second = 0.5 + 0.9 * (6.0 + 2 * 3.0), -1.0
     expected = ((1 - first) ** 2 + (2 - second) ** 2) / 2 + ((4 - first) ** 2 + (8 - second) ** 2) / 2
     assert loss.tolist() == pytest.approx([expected])
@@ -60,7 +60,7 @@ def test_the_critics_loss_on_written_out_numbers(written_out):
 
 def test_the_actors_loss_on_written_out_numbers(written_out):
     sac = written_out(values=[[1.0, 9.0], [4.0, 8.0]], target=[[0.0, 0.0], [0.0, 0.0]], log_density=[-3.0, 2.0])
-    loss, entropy = sac.actor_loss(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2), torch.tensor([2.0]))
+    loss, entropy = sac.actor_loss(random_batch(1, size=2), torch.zeros(1, 2, 2), torch.tensor([2.0]))
     assert loss.tolist() == pytest.approx([((2 * -3.0 - 1.0) + (2 * 2.0 - 8.0)) / 2])
     assert entropy.tolist() == pytest.approx([(3.0 - 2.0) / 2])
 
@@ -101,7 +101,7 @@ def test_the_actors_step_leaves_the_critic_as_it_is(point_problem):
     problem = point_problem()
     sac = SAC(problem, SMALL, Standardiser.identity(problem))
     critic, actor = copy.deepcopy(sac.critic), copy.deepcopy(sac.policy)
-    sac._update_actor(random_batch(1).observations, torch.zeros(1, 32, 2), sac.temperature)
+    sac.learn_actor(torch.zeros(1, 32, 2), random_batch(1), sac.temperature)
     for before, now in zip(critic.parameters(), sac.critic.parameters(), strict=True):
         assert torch.equal(before, now)
         assert now.grad is None
@@ -171,8 +171,8 @@ def test_absorbing_states_train_neither_actor_nor_temperature(point_problem):
     real = absorbed(random_batch(1), now=False)
     ended = absorbed(random_batch(1), now=True)
     mixed = Batch(*(torch.cat([a, b], 1) for a, b in zip(real, ended, strict=True)))
-    for agent, states in zip(agents, (real.observations, mixed.observations), strict=True):
-        agent._update_actor(states, torch.zeros(1, states.shape[1], 2), agent.temperature)
+    for agent, batch in zip(agents, (real, mixed), strict=True):
+        agent.learn_actor(torch.zeros_like(batch.actions), batch, agent.temperature)
     # after one step the first moments are a tenth of the gradients; the temperature's is the last
     one, other = (agent.actor_optimiser.first for agent in agents)
     torch.testing.assert_close(one, other)

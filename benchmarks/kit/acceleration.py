@@ -1,19 +1,22 @@
-"""What makes the learner fast beyond plain PyTorch: precision of products, compilation, and CUDA graphs.
+"""What makes a learner fast beyond plain PyTorch: precision of products, compilation, and CUDA graphs.
 
-All of it is optional and recorded in a method's settings. Whatever cannot be had on a machine is left out with a
-warning; the numbers are then those of plain PyTorch.
+A learner says what its step is, `accelerated` says how it is carried out, from outside. All of it is optional and
+recorded in a method's settings. Whatever cannot be had on a machine is left out with a warning; the numbers are then
+those of plain PyTorch.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable
-from typing import Generic, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .errors import UserError
+from .networks import MLP
+from .replay import Batch
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 """Precisions of hidden layers; losses, parameters and optimisers are always single precision."""
@@ -25,8 +28,53 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+Draw = Callable[..., tuple[Tensor | None, ...]]
+"""Draws a step's random numbers, which no compiler knows how to do: a variant and batches -> tensors."""
+Learn = Callable[..., dict[str, Tensor]]
+"""Makes a step from its random numbers and batches: changes tensors in place and returns diagnostics."""
+
+
 class AccelerationWarning(UserWarning):
     """Something that would have made this faster is not to be had; the run goes on without it."""
+
+
+def accelerated(
+    draw: Draw,
+    learn: Learn,
+    device: torch.device,
+    *,
+    compile: bool = False,
+    precision: Precision = "float32",
+    networks: Iterable[nn.Module] = (),
+    cuda_graph: bool = False,
+    generators: Iterable[torch.Generator] = (),
+) -> Callable[..., dict[str, Tensor]]:
+    """A learner's step, `learn(*draw(variant, *batches), *batches)`, as a function of a variant and batches.
+
+    Args:
+        draw: the step's random numbers.
+        learn: the step given these.
+        device: where it runs.
+        compile: compile `learn`.
+        precision: of the hidden layers of `networks`.
+        networks: the modules whose perceptrons take that precision.
+        cuda_graph: on CUDA, replay drawing and learning as one graph per variant; without effect on a CPU.
+        generators: what `draw` draws from.
+
+    Raises:
+        UserError: the precision is not to be had on this device.
+    """
+    check_precision(precision, device)
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, MLP):
+                module.rounded = precision == "bfloat16"
+    learn = Compiled(learn) if compile else learn
+
+    def step(variant: Hashable, *batches: Batch) -> dict[str, Tensor]:
+        return learn(*draw(variant, *batches), *batches)
+
+    return Graphed(step, generators) if cuda_graph and device.type == "cuda" else step
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -55,11 +103,13 @@ class Compiled(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R]) -> None:
         self._plain, self._works = function, False
-        # an older torch has no such switch and compiles a function that takes gradients in pieces
+        # no public switch says so; an older torch has none and compiles a function that takes gradients in pieces
         if hasattr(torch._dynamo.config, "trace_autograd_ops"):
             torch._dynamo.config.trace_autograd_ops = True
         # one per learner of this process and form of its step, beyond which steps would silently be plain
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+        limits: Any = torch.compiler.config
+        if hasattr(limits, "recompile_limit"):
+            limits.recompile_limit = max(limits.recompile_limit, 64)
         self._compiled: Callable[P, R] | None = torch.compile(function, dynamic=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -85,11 +135,11 @@ class Compiled(Generic[P, R]):
 class Graphed:
     """A step that is replayed as one CUDA graph per variant: a single launch instead of hundreds.
 
-    A step takes tensors of fixed shapes, changes state in place and returns tensors. Every call makes exactly one step,
+    A step takes batches of fixed shapes, changes state in place and returns tensors. Every call makes exactly one step,
     also those in which a graph is recorded. Where recording fails, steps go on one operation at a time, with a warning.
 
     Args:
-        step: the step; a function of a variant (what Python decides, such as whether the actor is updated) and tensors.
+        step: the step; a function of a variant (what Python decides, such as whether the actor is updated) and batches.
         generators: random generators that the step draws from.
     """
 
@@ -99,40 +149,43 @@ class Graphed:
         self._graphs: dict[Hashable, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], dict[str, Tensor]]] = {}
         self._failed = False
 
-    def __call__(self, variant: Hashable, *inputs: Tensor) -> dict[str, Tensor]:
+    def __call__(self, variant: Hashable, *batches: Batch) -> dict[str, Tensor]:
         """Make one step; the results are the caller's own."""
         made = self._made[variant] = self._made.get(variant, 0) + 1
         if self._failed or made <= WARM_UP:
-            return self._aside(variant, *inputs)
+            return self._aside(variant, *batches)
+        columns = tuple(column for batch in batches for column in batch)
         if variant not in self._graphs:
             try:
-                self._graphs[variant] = self._record(variant, *inputs)
+                self._graphs[variant] = self._record(variant, *columns)
             except RuntimeError as error:
                 self._failed = True
                 message = f"no CUDA graph of the learner's update, which is slower without: {error}"
                 warnings.warn(message, AccelerationWarning, stacklevel=2)
-                return self._aside(variant, *inputs)
+                return self._aside(variant, *batches)
         graph, places, results = self._graphs[variant]
-        torch._foreach_copy_(places, inputs)
+        torch._foreach_copy_(places, columns)
         graph.replay()
         return {name: value.clone() for name, value in results.items()}
 
-    def _aside(self, variant: Hashable, *inputs: Tensor) -> dict[str, Tensor]:
+    def _aside(self, variant: Hashable, *batches: Batch) -> dict[str, Tensor]:
         """One step on a stream of its own, so that nothing is left pending on the default one when recording begins."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            results = self._step(variant, *inputs)
+            results = self._step(variant, *batches)
         torch.cuda.current_stream().wait_stream(stream)
         return results
 
     def _record(
-        self, variant: Hashable, *inputs: Tensor
+        self, variant: Hashable, *columns: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], dict[str, Tensor]]:
-        """Record a step without making it: the graph, where it reads its inputs, and where it leaves its results."""
-        graph, places = torch.cuda.CUDAGraph(), tuple(tensor.clone() for tensor in inputs)
+        """Record a step without making it: the graph, where it reads its columns, and where it leaves its results."""
+        graph, places = torch.cuda.CUDAGraph(), tuple(column.clone() for column in columns)
+        width = len(Batch._fields)
+        batches = [Batch(*places[start : start + width]) for start in range(0, len(places), width)]
         for generator in self._generators:
             graph.register_generator_state(generator)
         with torch.cuda.graph(graph):
-            results = self._step(variant, *places)
+            results = self._step(variant, *batches)
         return graph, places, results

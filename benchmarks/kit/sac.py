@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .acceleration import Compiled, Graphed, Precision, check_precision
+from .acceleration import Precision, accelerated
 from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
 from .composite import Composite
 from .contract import Problem
@@ -93,11 +93,9 @@ class SAC(Composite):
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
         self.absorbing = standardise.absorbing
-        check_precision(config.precision, problem.device)
         sizes = (standardise.size, problem.action_size)
         self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
         self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
-        self.policy.network.rounded = self.critic.network.rounded = config.precision == "bfloat16"
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
         log_temperature = torch.full((problem.lanes,), math.log(config.temperature), device=problem.device)
         self.log_temperature = nn.Parameter(log_temperature)
@@ -115,9 +113,11 @@ class SAC(Composite):
         # listed once: to find them takes a while
         self._actor, self._deployed = list(self.policy.parameters()), list(self.deployed.parameters())
         self._target = list(self.target.parameters())
-        self._learn = Compiled(self.learn) if config.compile else self.learn
-        graphed = problem.device.type == "cuda" and config.cuda_graph
-        self._step = Graphed(self._draw_and_learn, self.noise.generators) if graphed else self._draw_and_learn
+        self._step = accelerated(
+            self.draw, self.learn, problem.device, compile=config.compile, precision=config.precision,
+            networks=(self.policy, self.deployed, self.critic, self.target), cuda_graph=config.cuda_graph,
+            generators=self.noise.generators,
+        )  # fmt: skip
 
     @property
     def temperature(self) -> Tensor:
@@ -138,51 +138,31 @@ class SAC(Composite):
             Diagnostics, each (L,), still on the device.
         """
         with_actor = self.updates % self.config.actor_period == 0
-        info = self._step(with_actor, *batch)
+        info = self._step(with_actor, batch)
         self.updates += 1
         return info
 
-    def _draw_and_learn(self, with_actor: bool, *columns: Tensor) -> dict[str, Tensor]:
-        """The update and the noise behind it, which no compiler knows how to draw; columns are those of a batch."""
-        batch = Batch(*columns)
+    def draw(self, with_actor: bool, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Standard normal noise (L, B, A) behind the next actions and, if the actor learns, behind its own."""
         shape = batch.actions.shape[1:]
-        return self._learn(batch, self.noise.normal(*shape), self.noise.normal(*shape) if with_actor else None)
+        return self.noise.normal(*shape), self.noise.normal(*shape) if with_actor else None
 
-    def learn(self, batch: Batch, noise: Tensor, actor_noise: Tensor | None) -> dict[str, Tensor]:
-        """The update given standard normal noise (L, B, A) behind both players' actions; None: the actor rests."""
+    def learn(self, noise: Tensor, actor_noise: Tensor | None, batch: Batch) -> dict[str, Tensor]:
+        """The update, given its noise as `draw` gives it."""
         temperature = self.temperature
-        loss, values = self.critic_loss(*batch, noise, temperature)
+        loss, values = self.critic_loss(batch, noise, temperature)
         self.critic_optimiser.descend(loss)
         if actor_noise is not None:
-            self._update_actor(batch.observations, actor_noise, temperature)
+            self.learn_actor(actor_noise, batch, temperature)
         follow(self._target, self.critic_optimiser.parameters, self.config.target_rate)
         means = {"value": values.detach().mean((1, 2)), "reward": batch.rewards.mean(-1)}
         return {"critic_loss": loss.detach(), "temperature": self.temperature, **means}
 
-    def _update_actor(self, states: Tensor, noise: Tensor, temperature: Tensor) -> None:
-        """Step down the actor's loss, and move alpha towards the target entropy."""
-        loss, entropy = self.actor_loss(states, noise, temperature)
-        gradients = list(torch.autograd.grad(loss.sum(), self._actor))  # none for the critic's weights
-        if self.target_entropy is not None:
-            gradients.append(temperature * (entropy.detach() - self.target_entropy))
-        self.actor_optimiser.step(gradients)
-        if self.config.averaging:
-            self.actor_updates += 1
-            rate = (9 / (self.actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
-            follow(self._deployed, self._actor, rate)
-
-    def critic_loss(
-        self, states: Tensor, actions: Tensor, following: Tensor, rewards: Tensor, masks: Tensor, noise: Tensor,
-        temperature: Tensor,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def critic_loss(self, batch: Batch, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """(Q(s, a) - y)^2 with y = r + gamma mask (min Q'(s', a') - alpha log pi(a'|s')), a' ~ pi.
 
         Args:
-            states: s (L, B, d).
-            actions: a (L, B, A).
-            following: s' (L, B, d).
-            rewards: r (L, B).
-            masks: (L, B), 0 where s' is terminal.
+            batch: (L, B).
             noise: standard normal (L, B, A) behind a'.
             temperature: alpha (L,).
 
@@ -190,29 +170,42 @@ class SAC(Composite):
             The loss (L,), a mean over the batch and a sum over heads; and Q(s, a) (L, heads, B).
         """
         with torch.no_grad():
-            next_actions, log_density = self.policy.sample(following, noise)
+            next_actions, log_density = self.policy.sample(batch.next_observations, noise)
             if self.absorbing:
-                real = 1 - following[..., -1]
+                real = 1 - batch.next_observations[..., -1]
                 next_actions, log_density = next_actions * real.unsqueeze(-1), log_density * real
-            value = self.target(following, next_actions).amin(1) - temperature[:, None] * log_density
-            target = rewards + self.config.discount * masks * value
-        values = self.critic(states, actions)
-        return (values - target[:, None]).square().mean(-1).sum(-1), values
+            next_values = self.target(batch.next_observations, next_actions).amin(1)
+            next_values = next_values - temperature[:, None] * log_density
+            targets = batch.rewards + self.config.discount * batch.masks * next_values
+        values = self.critic(batch.observations, batch.actions)
+        return (values - targets[:, None]).square().mean(-1).sum(-1), values
 
-    def actor_loss(self, states: Tensor, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha log pi(a|s) - min Q(s, a), a ~ pi from standard normal noise (L, B, A), at states (L, B, d).
+    def learn_actor(self, noise: Tensor, batch: Batch, temperature: Tensor) -> None:
+        """One step of the actor, of alpha towards the target entropy, and of the policy that is handed over."""
+        loss, entropy = self.actor_loss(batch, noise, temperature)
+        gradients = list(torch.autograd.grad(loss.sum(), self._actor))  # none for the critic's weights
+        if self.target_entropy is not None:
+            gradients.append(temperature * (entropy.detach() - self.target_entropy))  # by log alpha
+        self.actor_optimiser.step(gradients)
+        if self.config.averaging:
+            self.actor_updates += 1
+            rate = (9 / (self.actor_updates + 8)).clamp(min=1 - self.config.averaging)  # forgets the first weights
+            follow(self._deployed, self._actor, rate)
+
+    def actor_loss(self, batch: Batch, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha log pi(a|s) - min Q(s, a), a ~ pi from standard normal noise (L, B, A), at the batch's s.
 
         Returns:
             The loss (L,) and the policy's entropy (L,) in nats, both means over states that are not absorbing.
         """
-        actions, log_density = self.policy.sample(states, noise)
-        value = self.critic(states, actions).amin(1)
-        loss = self._mean(temperature[:, None] * log_density - value, states)
-        return loss, -self._mean(log_density, states)
+        actions, log_density = self.policy.sample(batch.observations, noise)
+        values = self.critic(batch.observations, actions).amin(1)
+        loss = self._mean(temperature[:, None] * log_density - values, batch.observations)
+        return loss, -self._mean(log_density, batch.observations)
 
-    def _mean(self, values: Tensor, states: Tensor) -> Tensor:
-        """Mean (L,) of values (L, B) over the states (L, B, d) that are not absorbing."""
+    def _mean(self, values: Tensor, observations: Tensor) -> Tensor:
+        """Mean (L,) of values (L, B) over the observations (L, B, d) that are not absorbing."""
         if not self.absorbing:
             return values.mean(-1)
-        real = 1 - states[..., -1]
+        real = 1 - observations[..., -1]
         return (values * real).sum(-1) / real.sum(-1).clamp(min=1)
