@@ -29,7 +29,7 @@ import torch
 from benchmarks import __main__ as cli
 from benchmarks import provenance
 from benchmarks.data import datasets
-from benchmarks.experts import load_expert
+from benchmarks.experts.policy import load_expert
 from benchmarks.kit import replay
 from benchmarks.plan import registry
 from benchmarks.store.store import Store

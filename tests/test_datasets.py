@@ -16,7 +16,8 @@ from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks.data import datasets, manifest
 from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, prepare, record
-from benchmarks.experts import ExpertPolicy, export, model_card
+from benchmarks.experts import model_card
+from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError

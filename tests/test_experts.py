@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 import torch
 
-from benchmarks.experts import FOLDER, ExpertPolicy, export, has_expert, load_expert, model_card
+from benchmarks.experts import FOLDER, has_expert, model_card
 from benchmarks.experts.measure import measure_random, measure_returns
+from benchmarks.experts.policy import ExpertPolicy, export, load_expert
 from benchmarks.experts.rollout import expert_player, random_player, rollout
 from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError
@@ -147,7 +148,7 @@ def test_an_episode_does_not_depend_on_the_instructions_that_torch_chooses():
     code = (
         "import torch\n"
         "from benchmarks.instrument.episodes import content_hash\n"
-        "from benchmarks.experts import load_expert\n"
+        "from benchmarks.experts.policy import load_expert\n"
         "from benchmarks.experts.rollout import expert_player, rollout\n"
         "from benchmarks.tasks import TASKS\n"
         "print(content_hash(rollout(TASKS['hopper'], expert_player(load_expert('hopper')), [1])))"

@@ -6,7 +6,7 @@ import torch
 from torch.distributions import Independent, Normal, TransformedDistribution, Uniform, kl_divergence
 from torch.distributions.transforms import TanhTransform
 
-from benchmarks.experts import load_expert
+from benchmarks.experts.policy import load_expert
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.instrument.kl import divergence, gaussian_divergence, uniform_divergence
 from benchmarks.kit.contract import TanhGaussian

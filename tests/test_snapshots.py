@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.experts import ExpertPolicy
+from benchmarks.experts.policy import ExpertPolicy
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.standardiser import Standardiser

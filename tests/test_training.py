@@ -8,8 +8,9 @@ from rich.console import Console
 
 from benchmarks.data import datasets, manifest
 from benchmarks.data.publishing import publish
-from benchmarks.experts import expert_hash, load_expert, model_card
+from benchmarks.experts import expert_hash, model_card
 from benchmarks.experts.measure import measure_returns
+from benchmarks.experts.policy import load_expert
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile

@@ -95,10 +95,11 @@ def measure_expert(task: Task, folder: From = None, episodes: Episodes = 100) ->
     """Measure what an expert returns, with deterministic and with sampled actions."""
     from benchmarks import experts  # torch: not for help
     from benchmarks.experts.measure import measure_returns
+    from benchmarks.experts.policy import load_expert
     from benchmarks.plan import registry
 
     found = registry.find_task(task)
-    policy = experts.load_expert(found.name, folder=folder or experts.FOLDER)
+    policy = load_expert(found.name, folder=folder or experts.FOLDER)
     _print_returns(found.name, measure_returns(found, policy, episodes)["returns"])
 
 

@@ -25,7 +25,8 @@ from minari.storage import get_dataset_path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.experts import FOLDER, has_expert, load_expert, model_card
+from benchmarks.experts import FOLDER, has_expert, model_card
+from benchmarks.experts.policy import load_expert
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.files import staged, variables
 from benchmarks.instrument.environment import ActionScale, make, require_spaces, simulation_versions

@@ -9,8 +9,9 @@ from typing import Any
 
 import safetensors.numpy
 
-from benchmarks.experts import FOLDER, export, has_expert, load_expert, model_card
+from benchmarks.experts import FOLDER, has_expert, model_card
 from benchmarks.experts.measure import EPISODES, measure_random, measure_returns
+from benchmarks.experts.policy import export, load_expert
 from benchmarks.files import variables
 from benchmarks.instrument.environment import simulation_versions
 from benchmarks.kit.errors import UserError

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.instrument.environment import make, simulation_versions, spaces
 from benchmarks.tasks import Task
 
-from . import ExpertPolicy
+from .policy import ExpertPolicy
 from .rollout import Player, expert_player, random_player, rollout
 
 FIRST_SEED = 3_000_000

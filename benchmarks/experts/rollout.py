@@ -14,7 +14,7 @@ from benchmarks.instrument.environment import ActionScale, make, spaces
 from benchmarks.instrument.episodes import Episode
 from benchmarks.tasks import Task
 
-from . import ExpertPolicy
+from .policy import ExpertPolicy
 
 
 class Player(Protocol):

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.data import datasets
-from benchmarks.experts import has_expert, load_expert
+from benchmarks.experts import has_expert
+from benchmarks.experts.policy import load_expert
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.contract import Policy, Problem, Reward, Score

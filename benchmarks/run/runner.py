@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.data import datasets
-from benchmarks.experts import has_expert, load_expert
+from benchmarks.experts import has_expert
+from benchmarks.experts.policy import load_expert
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info

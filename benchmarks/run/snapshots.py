@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from benchmarks.experts import LAYERS
+from benchmarks.experts.policy import LAYERS
 from benchmarks.files import whole_file
 from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.experts import ExpertPolicy, expert_hash, export
+from benchmarks.experts import expert_hash
 from benchmarks.experts.measure import EPISODES, measure_returns
+from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.instrument.environment import make, spaces
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, registry
