@@ -85,6 +85,12 @@ def pairs(batch: Batch) -> Tensor:
     return torch.cat([batch.observations, batch.actions], dim=-1)
 
 
+@torch.no_grad()
+def labelled(batch: Batch, discriminator: MLP, config: GAILConfig) -> Batch:
+    """The batch with its rewards in the configured form."""
+    return batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))
+
+
 def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
     """Alternate discriminator and policy updates."""
     standardise = Standardiser.from_demonstrations(problem, absorbing=config.absorbing)
@@ -118,10 +124,7 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
             if learner.updates % config.period == 0:
                 expert = experience.sample_expert(config.sac.batch_size)
                 info = step(None, expert, experience.sample_agent(config.sac.batch_size))
-            batch = experience.sample()
-            with torch.no_grad():
-                batch = batch._replace(rewards=REWARDS[config.reward](discriminator(pairs(batch))[..., 0]))
-            info = info | learner.update(batch)
+            info = info | learner.update(labelled(experience.sample(), discriminator, config))
         yield Progress(learner.updates, learner.deployed, info)
 
 

@@ -9,9 +9,11 @@ The second term estimates the agent's expected reward, which telescopes to (1 - 
     value      E_expert+agent[V(s) - gamma V(s')]
     v0         (1 - gamma) E_expert[V(s)]      (every demonstrated state serves as an initial state)
 
+The last term takes r_Q at demonstrated actions and, at the agent's states, at actions a ~ pi, as the authors' code does
+("current policy for regularization instead of RB"); forks of its earlier state take the replayed actions there.
 The actor is SAC's with a fixed temperature alpha: minimise alpha log pi(a|s) - Q(s, a) at expert and agent states.
 V(s') comes from a slowly moving target network without gradient, and is 0 behind a terminal state.
-Source: Div99/IQ-Learn, folder iq_learn (`method.regularize=True`, scripts/run_mujoco.sh).
+Source: Div99/IQ-Learn at commit 1f08bf3, folder iq_learn (`method.regularize=True`, scripts/run_mujoco.sh).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
@@ -54,6 +57,8 @@ class IQLearnConfig:
     """alpha_r of the chi-squared term; smaller keeps the recovered reward smaller."""
     second_term: Literal["value", "v0"] = "v0"
     """See the module's docstring."""
+    regularised: Literal["policy", "replay"] = "policy"
+    """Whose actions the chi-squared term takes at the agent's states: the actor's own or the replayed ones."""
     standardise: bool = False
     """Standardise observations by the demonstrations; the authors do not."""
     batch_size: Count = 256
@@ -64,16 +69,16 @@ class IQLearnConfig:
     """Environment steps before the first update, with the initial policy (at most a tenth of the budget)."""
 
 
-def objective(values: Tensor, state_values: Tensor, targets: Tensor, config: IQLearnConfig) -> Tensor:
+def objective(rewards: Tensor, state_values: Tensor, targets: Tensor, config: IQLearnConfig) -> Tensor:
     """L (lanes,) of one batch whose first half is demonstrated.
 
     Args:
-        values: Q(s, a), (L, 2 B).
-        state_values: V(s), (L, 2 B); its second half is not looked at for "v0" and may be missing.
+        rewards: r_Q of the demonstrated actions, then of those that the chi-squared term takes, (L, 2 B).
+        state_values: V(s), (L, 2 B).
         targets: gamma V(s'), 0 behind a terminal state, (L, 2 B).
         config: discount, regularisation and second term.
     """
-    rewards, half = values - targets, values.shape[1] // 2
+    half = rewards.shape[1] // 2
     if config.second_term == "value":
         second = (state_values - targets).mean(-1)
     else:
@@ -106,6 +111,7 @@ class IQLearn(Composite):
         self.actor_optimiser = Adam(self.policy.parameters(), config.actor_learning_rate)
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
+        self._step = accelerated(self.draw, self.learn, problem.device)
 
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
@@ -113,35 +119,57 @@ class IQLearn(Composite):
 
     def update(self, expert: Batch, agent: Batch) -> dict[str, Tensor]:
         """One step of Q, then of the actor, on demonstrated and replayed transitions (L, B) each."""
-        config = self.config
-        batch = Batch(*(torch.cat(pair, dim=1) for pair in zip(expert, agent, strict=True)))
-        states = batch.observations if config.second_term == "value" else expert.observations
-        number, rows = states.shape[1], batch.actions.shape[1]
-
-        with torch.no_grad():
-            visited = torch.cat([states, batch.next_observations], dim=1)
-            actions, log_density = self.policy.sample(visited, self.noise.normal(visited.shape[1], self.action_size))
-            following = self._value(self.target, batch.next_observations, actions[:, number:])
-            following = following - config.temperature * log_density[:, number:]
-            targets = config.discount * batch.masks * following
-        pairs = torch.cat([batch.observations, states], dim=1), torch.cat([batch.actions, actions[:, :number]], dim=1)
-        values, sampled = self._value(self.critic, *pairs).split([rows, number], dim=1)
-        loss = objective(values, sampled - config.temperature * log_density[:, :number], targets, config)
-        self.critic_optimiser.descend(loss)
-
-        actions, log_density = self.policy.sample(batch.observations, self.noise.normal(rows, self.action_size))
-        improvement = self._value(self.critic, batch.observations, actions) - config.temperature * log_density
-        self.actor_optimiser.descend(-improvement.mean(-1))
-
-        follow(self.target.parameters(), self.critic.parameters(), config.target_rate)
+        info = self._step(None, expert, agent)
         self.updates += 1
-        rewards = (values - targets).detach().mean(-1)
-        return {"loss": loss.detach(), "value": values.detach().mean(-1), "reward": rewards}
+        return info
+
+    def draw(self, _: None, expert: Batch, agent: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Standard normal noise (L, 2 B, A) behind actions now and next for Q, and behind the actor's."""
+        rows = expert.actions.shape[1] + agent.actions.shape[1]
+        now, following, actor = (self.noise.normal(rows, self.action_size) for _ in range(3))
+        return now, following, actor
+
+    def learn(
+        self, noise: Tensor, next_noise: Tensor, actor_noise: Tensor, expert: Batch, agent: Batch
+    ) -> dict[str, Tensor]:
+        """The step, given its noise as `draw` gives it."""
+        batch = Batch(*(torch.cat(pair, dim=1) for pair in zip(expert, agent, strict=True)))
+        loss, rewards = self.critic_loss(noise, next_noise, batch)
+        self.critic_optimiser.descend(loss)
+        self.actor_optimiser.descend(self.actor_loss(actor_noise, batch))
+        follow(self.target.parameters(), self.critic.parameters(), self.config.target_rate)
+        return {"loss": loss.detach(), "reward": rewards.detach().mean(-1)}
+
+    def critic_loss(self, noise: Tensor, next_noise: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """L (lanes,) and the rewards r_Q (L, 2 B) of a batch whose first half is demonstrated.
+
+        One action a ~ pi per state serves its value and its reward.
+        """
+        config, rows = self.config, batch.actions.shape[1]
+        with torch.no_grad():
+            visited = torch.cat([batch.observations, batch.next_observations], dim=1)
+            sampled, log_density = self.policy.sample(visited, torch.cat([noise, next_noise], dim=1))
+            actions, next_actions = sampled.split(rows, dim=1)
+            entropy, next_entropy = (-config.temperature * log_density).split(rows, dim=1)
+            next_values = self._value(self.target, batch.next_observations, next_actions) + next_entropy
+            targets = config.discount * batch.masks * next_values
+        given = rows // 2 if config.regularised == "policy" else rows
+        states = torch.cat([batch.observations[:, :given], batch.observations], dim=1)
+        values = self._value(self.critic, states, torch.cat([batch.actions[:, :given], actions], dim=1))
+        values, own = values.split([given, rows], dim=1)
+        rewards = torch.cat([values, own[:, given:]], dim=1) - targets
+        return objective(rewards, own + entropy, targets, config), rewards
+
+    def actor_loss(self, noise: Tensor, batch: Batch) -> Tensor:
+        """alpha log pi(a|s) - Q(s, a), a ~ pi, a mean (lanes,) over the batch."""
+        actions, log_density = self.policy.sample(batch.observations, noise)
+        values = self._value(self.critic, batch.observations, actions)
+        return (self.config.temperature * log_density - values).mean(-1)
 
     @staticmethod
-    def _value(network: MLP, states: Tensor, actions: Tensor) -> Tensor:
+    def _value(network: MLP, observations: Tensor, actions: Tensor) -> Tensor:
         """Q (L, B) of a network."""
-        return network(torch.cat([states, actions], dim=-1))[..., 0]
+        return network(torch.cat([observations, actions], dim=-1))[..., 0]
 
 
 def train(problem: Problem, config: IQLearnConfig) -> Iterator[Progress]:

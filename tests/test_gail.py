@@ -10,6 +10,7 @@ from torch import nn
 from baselines import gail
 from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.networks import MLP
+from benchmarks.kit.replay import Batch
 from benchmarks.kit.streams import Streams
 
 
@@ -19,6 +20,20 @@ def test_gail_rewards_at_chance():
     assert rewards["survival"] == pytest.approx(math.log(2))
     assert rewards["logit"] == 0
     assert rewards["negative"] == pytest.approx(-math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [("survival", lambda d: -math.log(1 - d)), ("logit", lambda d: math.log(d / (1 - d))), ("negative", math.log)],
+)
+def test_gail_rewards_are_those_of_the_discriminators_probability(form, expected):
+    """D = 0.9 and 0.2 for what the network says are the expert's and the agent's."""
+    probabilities = torch.tensor([[0.9, 0.2]])
+    columns = torch.zeros(1, 2, 2)
+    batch = Batch(columns, columns, columns, torch.full((1, 2), torch.nan), columns[..., 0])
+    logits = lambda pairs: probabilities.logit().unsqueeze(-1)  # noqa: E731
+    rewards = gail.labelled(batch, logits, gail.GAILConfig(reward=form)).rewards
+    assert rewards[0].tolist() == pytest.approx([expected(0.9), expected(0.2)], rel=1e-5)
 
 
 def test_gail_loss_is_cross_entropy_with_its_penalty():

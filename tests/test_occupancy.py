@@ -81,6 +81,12 @@ def test_saelbo_gap_with_the_exact_information_is_the_action_information():
     assert gap == pytest.approx(discount * (given_state - gaussian_entropy(noise_std)), rel=1e-5)
 
 
+def test_saelbo_on_written_out_numbers():
+    """H[pi] + (1 - gamma) H[p0] + gamma (I + H[s'|s, a]) = 7 + 0.25 * 5 + 0.75 * (3 + 2)."""
+    bound = saelbo(*(torch.tensor(nats) for nats in (7.0, 5.0, 2.0, 3.0)), discount=0.75)
+    assert bound.item() == pytest.approx(12.0)
+
+
 def test_closed_form_and_sampled_rewards_agree():
     generator = torch.Generator().manual_seed(3)
     draw = lambda number: torch.randn(2, number, 4, generator=generator, dtype=torch.float64)  # noqa: E731

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -82,6 +83,34 @@ def test_demonstrations_keep_their_own_lane_and_order(point_problem):
         np.testing.assert_array_equal(rows.observations[lane].numpy(), demonstrations.observations)
         np.testing.assert_array_equal(rows.next_observations[lane].numpy(), demonstrations.next_observations)
         np.testing.assert_array_equal(rows.actions[lane].numpy(), demonstrations.actions)
+
+
+def ending(problem, *rows):
+    """The problem with chosen rows of its demonstrations terminal."""
+    flags = np.zeros(100, dtype=bool)
+    flags[list(rows)] = True
+    demonstrations = tuple(dataclasses.replace(d, terminated=flags) for d in problem.demonstrations)
+    return dataclasses.replace(problem, demonstrations=demonstrations)
+
+
+def test_a_demonstrated_end_does_not_bootstrap(point_problem):
+    problem = ending(point_problem(seeds=(0, 1)), 19, 59)
+    replay = demonstration_replay(problem, Standardiser.identity(problem))
+    masks = replay.take(torch.arange(100).expand(2, -1)).masks
+    assert (masks == 0).nonzero()[:, 1].tolist() == [19, 59, 19, 59]
+    assert masks.sum() == 2 * 98
+
+
+def test_a_demonstrated_end_leads_to_the_absorbing_state(point_problem):
+    problem = ending(point_problem(), 19)
+    replay = demonstration_replay(problem, Standardiser.from_demonstrations(problem, absorbing=True))
+    rows = replay.take(torch.arange(101)[None])
+    loop = [0.0, 0.0, 1.0]
+    assert rows.masks.min() == 1
+    assert rows.next_observations[0, 19].tolist() == loop
+    assert rows.observations[0, 20].tolist() == rows.next_observations[0, 20].tolist() == loop
+    assert rows.observations[0, :, -1].nonzero().tolist() == [[20]]
+    assert rows.next_observations[0, :, -1].nonzero()[:, 0].tolist() == [19, 20]
 
 
 def test_the_standardiser_can_be_fitted_to_what_was_seen(point_problem):

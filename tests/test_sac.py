@@ -65,6 +65,36 @@ def test_the_actors_loss_on_written_out_numbers(written_out):
     assert entropy.tolist() == pytest.approx([(3.0 - 2.0) / 2])
 
 
+def test_the_target_follows_at_every_update_and_the_actor_learns_at_its_own(point_problem):
+    problem = point_problem()
+    sac = SAC(problem, SACConfig(hidden=(8,), learning_rate=0.1, actor_period=3), Standardiser.identity(problem))
+    for update in range(4):
+        target, actor, alpha = copy.deepcopy(sac.target), copy.deepcopy(sac.policy), sac.temperature
+        sac.update(random_batch(1, seed=update))
+        for old, new, follows in zip(
+            target.parameters(), sac.critic.parameters(), sac.target.parameters(), strict=True
+        ):
+            torch.testing.assert_close(follows, old + 0.005 * (new - old))
+            assert not torch.equal(old, new)
+        learnt = [not torch.equal(*pair) for pair in zip(actor.parameters(), sac.policy.parameters(), strict=True)]
+        assert all(learnt) if update in (0, 3) else not any(learnt)
+        assert (sac.temperature != alpha) == (update in (0, 3))
+
+
+def test_the_temperature_moves_the_entropy_towards_its_target(point_problem):
+    """alpha falls where the entropy is above -1 nat per dimension, and rises below."""
+    problem = point_problem()
+    for entropy, direction in ((5.0, -1), (-5.0, 1)):
+        sac = SAC(problem, SMALL, Standardiser.identity(problem))
+        loss = lambda batch, *_, agent=sac: (  # noqa: E731
+            agent.policy(batch.observations)[0].sum((1, 2)), torch.tensor([entropy])  # noqa: B023
+        )  # fmt: skip
+        sac.actor_loss = loss
+        before = sac.log_temperature.item()
+        sac.learn_actor(torch.zeros(1, 32, 2), random_batch(1), sac.temperature)
+        assert (sac.log_temperature.item() - before) * direction > 0
+
+
 def test_constant_reward_without_entropy_is_worth_one_over_one_minus_gamma(point_problem):
     problem = point_problem()
     config = SACConfig(hidden=(32, 32), learning_rate=3e-3, discount=0.5, target_rate=0.05, temperature=1e-8,
