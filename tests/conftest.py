@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -152,3 +153,49 @@ def point_return():
         return total.mean(1)
 
     return measure
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of Minari datasets."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def foreign():
+    """Factory of datasets made with plain Minari calls, from random play; `spoil` changes the arrays of episode 2."""
+    import minari  # takes long
+    from minari.data_collector import EpisodeBuffer
+
+    def make(
+        dataset_id, env_id="Hopper-v5", episodes=4, steps=30, spoil=lambda arrays: None, data_format="hdf5",
+        environment=None, infos=None, **kwargs,
+    ):  # fmt: skip
+        environment = environment or gym.make(env_id)
+        environment.action_space.seed(0)
+        buffers = []
+        for number in range(episodes):
+            observations, actions, rewards = [environment.reset(seed=number)[0]], [], []
+            for _ in range(steps):
+                actions.append(environment.action_space.sample())
+                observation, reward, *_ = environment.step(actions[-1])
+                observations.append(observation)
+                rewards.append(reward)
+            arrays = {
+                "observations": np.array(observations),
+                "actions": np.array(actions),
+                "rewards": np.array(rewards, dtype=float),
+                "terminations": np.zeros(steps, bool),
+                "truncations": np.arange(steps) == steps - 1,
+            }
+            if number == 2:
+                spoil(arrays)
+            buffers.append(EpisodeBuffer(id=number, seed=number, infos=infos, **arrays))
+        spec = {"env": environment, "eval_env": environment, **kwargs}
+        minari.create_dataset_from_buffers(
+            dataset_id, buffers, algorithm_name="random", author="someone", author_email="a@b.c", code_permalink="none",
+            description="not ours", data_format=data_format, **spec,
+        )  # fmt: skip
+
+    return make

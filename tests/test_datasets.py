@@ -5,17 +5,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 import gymnasium as gym
 import h5py
 import minari
 import numpy as np
 import pytest
-from minari.data_collector import EpisodeBuffer
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks.data import datasets, manifest
-from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, prepare, record
+from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, notes, prepare, record
 from benchmarks.experts import model_card
 from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.rollout import expert_player, rollout
@@ -41,48 +41,10 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """An empty folder of Minari datasets."""
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
 def hopper(built, folder):
     """A folder with Hopper's embedded dataset."""
     shutil.copytree(built, folder, dirs_exist_ok=True)
     return folder
-
-
-def foreign(
-    dataset_id, env_id="Hopper-v5", episodes=4, steps=30, spoil=lambda arrays: None, data_format="hdf5", **kwargs
-):
-    """A dataset made with plain Minari calls, from random play."""
-    environment = gym.make(env_id)
-    environment.action_space.seed(0)
-    buffers = []
-    for number in range(episodes):
-        observations, actions, rewards = [environment.reset(seed=number)[0]], [], []
-        for _ in range(steps):
-            actions.append(environment.action_space.sample())
-            observation, reward, *_ = environment.step(actions[-1])
-            observations.append(observation)
-            rewards.append(reward)
-        arrays = {
-            "observations": np.array(observations),
-            "actions": np.array(actions),
-            "rewards": np.array(rewards, dtype=float),
-            "terminations": np.zeros(steps, bool),
-            "truncations": np.arange(steps) == steps - 1,
-        }
-        if number == 2:
-            spoil(arrays)
-        buffers.append(EpisodeBuffer(id=number, seed=number, **arrays))
-    spec = {"env": environment, "eval_env": environment, **kwargs}
-    minari.create_dataset_from_buffers(
-        dataset_id, buffers, algorithm_name="random", author="someone", author_email="a@b.c", code_permalink="none",
-        description="not ours", data_format=data_format, **spec,
-    )  # fmt: skip
 
 
 def nan(arrays):
@@ -295,7 +257,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("data_format", ["hdf5", "parquet"])
-def test_a_dataset_that_the_suite_did_not_make_is_accepted_by_its_id(folder, data_format):
+def test_a_dataset_that_the_suite_did_not_make_is_accepted_by_its_id(folder, data_format, foreign):
     foreign("lab/walking/mine-v3", data_format=data_format)
     info = prepare(HOPPER, "lab/walking/mine-v3")
     assert (info.dataset_id, info.episodes) == ("lab/walking/mine-v3", 4)
@@ -309,13 +271,13 @@ def test_a_dataset_that_the_suite_did_not_make_is_accepted_by_its_id(folder, dat
     assert made.returns.mean() == pytest.approx(info.mean_return)
 
 
-def test_the_content_hash_does_not_depend_on_the_file_format(folder):
+def test_the_content_hash_does_not_depend_on_the_file_format(folder, foreign):
     foreign("lab/one-v0")
     foreign("lab/two-v0", data_format="parquet")
     assert prepare(HOPPER, "lab/one-v0").content_hash == prepare(HOPPER, "lab/two-v0").content_hash
 
 
-def test_a_dataset_without_an_environment_is_accepted_if_its_spaces_fit(folder):
+def test_a_dataset_without_an_environment_is_accepted_if_its_spaces_fit(folder, foreign):
     environment = gym.make("Hopper-v5")
     spaces = {"observation_space": environment.observation_space, "action_space": environment.action_space}
     with pytest.warns(UserWarning, match="env_spec is None|eval_env"):
@@ -323,7 +285,7 @@ def test_a_dataset_without_an_environment_is_accepted_if_its_spaces_fit(folder):
     assert prepare(HOPPER, "lab/bare-v0").episodes == 4
 
 
-def test_humanoid_actions_are_mapped_to_the_unit_cube(folder):
+def test_humanoid_actions_are_mapped_to_the_unit_cube(folder, foreign):
     foreign("lab/humanoid-v0", env_id="Humanoid-v5", episodes=1)
     made = load(TASKS["humanoid"], "lab/humanoid-v0", demos=1, subsample=1, seed=0)
     raw = minari.load_dataset("lab/humanoid-v0")[0]
@@ -331,20 +293,39 @@ def test_humanoid_actions_are_mapped_to_the_unit_cube(folder):
     assert made.actions.max() > 0.99
 
 
-def test_spaces_that_do_not_fit_are_refused(folder):
+def test_spaces_that_do_not_fit_are_refused(folder, foreign):
     foreign("lab/hopper-v0")
     with pytest.raises(UserError, match=r"lab/hopper-v0 does not fit task halfcheetah.*\(11,\).*\(17,\)") as caught:
         prepare(CHEETAH, "lab/hopper-v0")
     assert_one_line(caught)
 
 
-def test_a_dataset_of_another_robot_with_the_same_spaces_gives_a_warning(folder):
+def test_a_dataset_of_another_robot_with_the_same_spaces_is_used_only_if_that_is_accepted(folder, foreign):
     foreign("lab/cheetah-v0", env_id="HalfCheetah-v5")
-    with pytest.warns(DatasetWarning, match="collected in HalfCheetah-v5, not in Walker2d-v5"):
-        prepare(TASKS["walker2d"], "lab/cheetah-v0")
+    walker = TASKS["walker2d"]
+    for use in (prepare, lambda *named, **accept: load(*named, 1, 1, 0, **accept)):
+        with pytest.raises(UserError, match=r"HalfCheetah-v5, not in Walker2d-v5; .*add --accept-dataset") as caught:
+            use(walker, "lab/cheetah-v0")
+        assert_one_line(caught)
+        with pytest.warns(DatasetWarning, match="collected in HalfCheetah-v5, not in Walker2d-v5; it is used as it is"):
+            use(walker, "lab/cheetah-v0", accept=True)
+    assert notes(walker, "lab/cheetah-v0") == "it was collected in HalfCheetah-v5, not in Walker2d-v5"
+    assert notes(CHEETAH, "lab/cheetah-v0") is None
 
 
-def test_nan_is_refused(folder):
+def test_demonstrations_of_other_physics_are_told_with_the_size_of_the_difference(folder, foreign):
+    heavy = gym.make("Hopper-v5")
+    heavy.unwrapped.model.opt.gravity[2] *= 1.05
+    foreign("lab/heavy-v0", environment=heavy)
+    with pytest.warns(DatasetWarning, match=r"come from other physics: of 64 .* one ends 0\.\d+ standard deviations"):
+        prepare(HOPPER, "lab/heavy-v0")
+    foreign("lab/same-v0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(HOPPER, "lab/same-v0")
+
+
+def test_nan_is_refused(folder, foreign):
     foreign("lab/nan-v0", spoil=nan)
     for ask in (lambda: prepare(HOPPER, "lab/nan-v0"), lambda: load(HOPPER, "lab/nan-v0", 4, 1, 0)):
         with pytest.raises(UserError, match="lab/nan-v0: the observations of episode 2 have a NaN") as caught:
@@ -353,7 +334,7 @@ def test_nan_is_refused(folder):
 
 
 @pytest.mark.parametrize("name", ["main_data.hdf5", "metadata.json"])
-def test_a_truncated_file_is_refused(folder, name):
+def test_a_truncated_file_is_refused(folder, name, foreign):
     foreign("lab/cut-v0")
     path = folder / "lab/cut-v0/data" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -364,7 +345,7 @@ def test_a_truncated_file_is_refused(folder, name):
     assert_one_line(caught)
 
 
-def test_a_missing_dataset_is_named_with_what_there_is(folder):
+def test_a_missing_dataset_is_named_with_what_there_is(folder, foreign):
     with pytest.raises(UserError, match=r"no local Minari dataset lab/mine-v0 in .*\(there are none; or use"):
         prepare(HOPPER, "lab/mine-v0")
     foreign("lab/mine-v1")
@@ -385,7 +366,7 @@ def test_a_folder_that_minari_cannot_list_is_named(folder):
         listing()
 
 
-def test_too_many_demonstrations_are_refused_with_the_number_there_is(folder):
+def test_too_many_demonstrations_are_refused_with_the_number_there_is(folder, foreign):
     foreign("lab/few-v0")
     with pytest.raises(UserError, match="lab/few-v0 has 4 episodes and 5 are asked for"):
         load(HOPPER, "lab/few-v0", demos=5, subsample=1, seed=0)
@@ -453,7 +434,7 @@ class LocalHub(CloudStorage):
 
 
 @pytest.fixture
-def hub(tmp_path_factory, folder, monkeypatch):
+def hub(tmp_path_factory, folder, monkeypatch, foreign):
     """A stand-in for the hub, with the official dataset of every task of the paper; the user's own folder is empty."""
     there = tmp_path_factory.mktemp("hub")
     with monkeypatch.context() as patch:
@@ -510,7 +491,7 @@ def test_a_dataset_that_the_hub_does_not_have_is_one_clear_line(hub):
 # --- lists ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_listing_shows_what_is_there_and_what_can_be_built(hopper):
+def test_the_listing_shows_what_is_there_and_what_can_be_built(hopper, foreign):
     foreign("lab/mine-v0")
     found = {info.dataset_id: info for info in listing()}
     assert list(found)[:2] == ["lab/mine-v0", "ndi/hopper/expert-v0"]

@@ -1,4 +1,4 @@
-"""Minari datasets -> Demonstrations. The only file that imports minari.
+"""Minari datasets -> Demonstrations: chosen, built or downloaded if need be, checked against the task.
 
 A dataset is chosen by "embedded" (built here once, from the shipped expert), "hub" (the official one, downloaded once)
 or the id of any local Minari dataset. Local datasets lie where Minari has them: MINARI_DATASETS_PATH, or
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
 import math
 import sys
 import warnings
@@ -36,6 +35,8 @@ from benchmarks.kit.errors import UserError, in_one_line
 from benchmarks.tasks import MINARI_ID, TASKS, Task
 
 from . import manifest
+from .compatibility import TOLERANCE, TRANSITIONS, differences, physics_difference
+from .reading import Recorded, open_dataset, read_metadata
 
 EPISODES = 25
 """Episodes of an embedded dataset."""
@@ -63,27 +64,33 @@ class DatasetInfo:
     """Folder of the dataset; None while it is not there."""
 
 
-def prepare(task: Task, choice: str) -> DatasetInfo:
+def prepare(task: Task, choice: str, accept: bool = False) -> DatasetInfo:
     """Build or download the dataset if it is not there, and check all of it.
+
+    Of a dataset that the suite did not build itself, some transitions are made again in the task's own environment;
+    `DatasetWarning` tells if they end elsewhere.
 
     Args:
         task: the task.
         choice: "embedded", "hub", or the id of a local dataset.
+        accept: use it although it was collected in another environment than the task's, with a warning.
 
     Raises:
         UserError: the dataset is missing, damaged, contains NaN, or does not fit the task; or it cannot be obtained.
     """
-    dataset = _open(task, choice)
-    episodes = _read(dataset, dataset.episode_indices)
+    dataset = _open(task, choice, accept)
+    episodes = _read(dataset, dataset.numbers)
     mean_return = float(np.mean([episode.total_return for episode in episodes]))
-    name = dataset.spec.dataset_id
-    info = DatasetInfo(name, content_hash(episodes), len(episodes), mean_return, _folder(name))
+    name = dataset.dataset_id
+    info = DatasetInfo(name, content_hash(episodes), len(episodes), mean_return, dataset.folder)
     if choice == "embedded":
         _verify(task, info)
+    else:
+        _compare_physics(task, dataset, episodes)
     return info
 
 
-def expected(task: Task, choice: str) -> DatasetInfo | None:
+def expected(task: Task, choice: str, accept: bool = False) -> DatasetInfo | None:
     """What `prepare` will report, without building or downloading; None if it cannot be known.
 
     Raises:
@@ -92,12 +99,22 @@ def expected(task: Task, choice: str) -> DatasetInfo | None:
     dataset_id = task.dataset_id(choice)
     if choice == "embedded":
         built = _folder(dataset_id).exists()
-        metadata = _metadata(dataset_id) if built else manifest.read().get(task.name, {})
-        return _summary(dataset_id, metadata, _folder(dataset_id) if built else None)
-    return prepare(task, choice) if _folder(dataset_id).exists() else None
+        found = read_metadata(dataset_id, _folder(dataset_id)) if built else manifest.read().get(task.name, {})
+        return _summary(dataset_id, found, _folder(dataset_id) if built else None)
+    return prepare(task, choice, accept) if _folder(dataset_id).exists() else None
 
 
-def load(task: Task, choice: str, demos: int, subsample: int, seed: int) -> Demonstrations:
+def notes(task: Task, choice: str) -> str | None:
+    """How a dataset that is there differs from what the task is, in one line to be kept with runs; None if it does not.
+
+    Raises:
+        UserError: its metadata cannot be read.
+    """
+    dataset_id = task.dataset_id(choice)
+    return str(differences(task, open_dataset(dataset_id, _folder(dataset_id)).environment)) or None
+
+
+def load(task: Task, choice: str, demos: int, subsample: int, seed: int, accept: bool = False) -> Demonstrations:
     """Demonstrations of one run, the same for every method.
 
     Args:
@@ -106,17 +123,18 @@ def load(task: Task, choice: str, demos: int, subsample: int, seed: int) -> Demo
         demos: number of whole episodes; those of a smaller number are among those of a larger one.
         subsample: keep every k-th transition, from a random offset per episode; next observations stay the true ones.
         seed: picks the episodes and the offsets.
+        accept: as `prepare` has it.
 
     Raises:
         UserError: as `prepare`; or the dataset has fewer episodes than `demos`.
     """
     if demos < 1 or subsample < 1:
         raise UserError(f"demos and subsample must be at least 1, they are {demos} and {subsample}")
-    dataset = _open(task, choice)
-    name, available = dataset.spec.dataset_id, dataset.total_episodes
+    dataset = _open(task, choice, accept)
+    name, available = dataset.dataset_id, len(dataset.numbers)
     if demos > available:
         raise UserError(f"dataset {name} has {available} episodes and {demos} are asked for; lower --demos")
-    episodes = _read(dataset, choose(dataset.episode_indices, demos, seed))
+    episodes = _read(dataset, choose(dataset.numbers, demos, seed))
     try:
         return demonstrations(episodes, ActionScale.of(dataset.action_space), subsample, seed)
     except UserError as error:
@@ -137,12 +155,10 @@ def details(task: Task, choice: str) -> tuple[dict[str, Any], list[Episode], tup
     """A dataset's metadata, its episodes, and the seeds they were reset with (None where not stored).
 
     Raises:
-        UserError: as `prepare`.
+        UserError: as `prepare`, but for a dataset of another environment, of which a warning tells.
     """
-    dataset = _open(task, choice)
-    episodes = _read(dataset, dataset.episode_indices)
-    stored = dataset.storage.get_episode_metadata(dataset.episode_indices)
-    return _metadata(dataset.spec.dataset_id), episodes, tuple(metadata.get("seed") for metadata in stored)
+    dataset = _open(task, choice, accept=True)
+    return dict(dataset.metadata), _read(dataset, dataset.numbers), dataset.seeds()
 
 
 def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) -> DatasetInfo:
@@ -168,8 +184,8 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
 # --- opening and checking ---------------------------------------------------------------------------------------------
 
 
-def _open(task: Task, choice: str) -> minari.MinariDataset:
-    """The dataset of a choice, obtained if need be, with spaces that fit the task."""
+def _open(task: Task, choice: str, accept: bool) -> Recorded:
+    """The dataset of a choice, obtained if need be, with spaces that fit the task and of its environment."""
     dataset_id = task.dataset_id(choice)
     if not _folder(dataset_id).exists():
         if choice == "embedded":
@@ -178,50 +194,46 @@ def _open(task: Task, choice: str) -> minari.MinariDataset:
             _download(dataset_id)
         else:
             raise UserError(_missing(dataset_id))
-    try:
-        dataset = minari.load_dataset(dataset_id)
-        if dataset.total_episodes == 0:
-            raise ValueError("it has no episodes")
-    except Exception as error:  # Minari, h5py and pyarrow each raise their own
-        raise _damaged(dataset_id, error) from error
+    dataset = open_dataset(dataset_id, _folder(dataset_id))
     require_spaces(task, f"dataset {dataset_id}", dataset.observation_space, dataset.action_space)
-    origin = dataset.spec.env_spec
-    if origin is not None and origin.id != task.env_id:
-        message = f"dataset {dataset_id} was collected in {origin.id}, not in {task.env_id}; it is used as it is"
-        warnings.warn(message, DatasetWarning, stacklevel=3)
+    found = differences(task, dataset.environment)
+    if found.meaning and not accept:
+        raise UserError(
+            f"dataset {dataset_id} does not show task {task.name} as it is: {'; '.join(found.meaning)}; choose another "
+            "dataset, or add --accept-dataset to use it all the same, which is recorded with the runs"
+        )
+    if str(found):
+        warnings.warn(f"dataset {dataset_id}: {found}; it is used as it is", DatasetWarning, stacklevel=3)
     return dataset
 
 
-def _read(dataset: minari.MinariDataset, numbers: Iterable[int]) -> list[Episode]:
+def _read(dataset: Recorded, numbers: Iterable[int]) -> list[Episode]:
     """Whole episodes, checked."""
-    name = dataset.spec.dataset_id
-    try:
-        episodes = [
-            Episode(
-                number=int(data.id),
-                observations=np.asarray(data.observations),
-                actions=np.asarray(data.actions),
-                rewards=np.asarray(data.rewards),
-                terminations=np.asarray(data.terminations),
-                truncations=np.asarray(data.truncations),
-            )
-            for data in dataset.iterate_episodes(numbers)
-        ]
-    except Exception as error:
-        raise _damaged(name, error) from error
-    scale = ActionScale.of(dataset.action_space)
+    episodes, scale = dataset.episodes(numbers), ActionScale.of(dataset.action_space)
     for episode in episodes:
         try:
             episode.check()
             check_bounds(episode, scale)
         except UserError as error:
-            raise UserError(f"dataset {name}: {error}") from error
+            raise UserError(f"dataset {dataset.dataset_id}: {error}") from error
     return episodes
+
+
+def _compare_physics(task: Task, dataset: Recorded, episodes: Sequence[Episode]) -> None:
+    """Tell if the task's environment does not repeat what is recorded."""
+    difference = physics_difference(task, episodes, dataset.seeds())
+    if difference is not None and not difference <= TOLERANCE:
+        warnings.warn(
+            f"dataset {dataset.dataset_id}: these demonstrations come from other physics: of {TRANSITIONS} recorded "
+            f"transitions made again in {task.env_id}, one ends {difference:.2g} standard deviations elsewhere",
+            DatasetWarning,
+            stacklevel=3,
+        )
 
 
 def _verify(task: Task, info: DatasetInfo) -> None:
     """Compare an embedded dataset with its own record, the shipped expert and the manifest."""
-    metadata = _metadata(info.dataset_id)
+    metadata = read_metadata(info.dataset_id, _folder(info.dataset_id))
     fix = f"delete {info.path} to build it anew"
     if info.content_hash != metadata.get("content_hash"):
         raise UserError(f"dataset {info.dataset_id} is not as it was built; {fix}")
@@ -252,22 +264,9 @@ def _local() -> dict[str, dict[str, Any]]:
         ) from error
 
 
-def _metadata(dataset_id: str) -> dict[str, Any]:
-    """The raw metadata of one local dataset."""
-    try:
-        return json.loads((_folder(dataset_id) / "data" / "metadata.json").read_text())
-    except (OSError, ValueError) as error:
-        raise _damaged(dataset_id, error) from error
-
-
 def _summary(dataset_id: str, metadata: Mapping[str, Any], path: Path | None) -> DatasetInfo:
     episodes, mean_return = metadata.get("total_episodes", EPISODES), metadata.get("mean_return", math.nan)
     return DatasetInfo(dataset_id, metadata.get("content_hash"), int(episodes), float(mean_return), path)
-
-
-def _damaged(dataset_id: str, error: Exception) -> UserError:
-    fix = "delete the folder and obtain the dataset anew"
-    return UserError(f"dataset {dataset_id} in {_folder(dataset_id)} cannot be read ({in_one_line(error)}); {fix}")
 
 
 def _missing(dataset_id: str) -> str:

@@ -48,7 +48,7 @@ class Episode:
         """Make sure that the arrays belong together.
 
         Raises:
-            UserError: lengths do not fit, or a value is NaN or infinite.
+            UserError: lengths do not fit, a value is NaN or infinite, or the episode goes on after an end.
         """
         lengths = (len(self.observations) - 1, len(self.actions), len(self.terminations), len(self.truncations))
         if len(self) == 0 or set(lengths) != {len(self)}:
@@ -59,6 +59,12 @@ class Episode:
         for name in ("observations", "actions", "rewards"):
             if not np.isfinite(getattr(self, name)).all():
                 raise UserError(f"the {name} of episode {self.number} have a NaN or infinite value; clean the dataset")
+        ends = np.flatnonzero(np.logical_or(self.terminations, self.truncations)[:-1])
+        if len(ends):
+            raise UserError(
+                f"episode {self.number} goes on after its end: step {ends[0]} of {len(self)} is flagged as terminated "
+                "or truncated; split the episode there"
+            )
 
 
 def content_hash(episodes: Iterable[Episode]) -> str:

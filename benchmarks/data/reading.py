@@ -1,0 +1,196 @@
+"""Episodes of a Minari dataset, read from its files: HDF5, Arrow and Parquet, as Minari lays them out.
+
+Minari's own reader opens whatever environment a dataset names where its spaces are missing, needs every info, and cuts
+long Arrow episodes where the scanner's batches end. Here nothing that a dataset names is opened or run, infos are not
+touched, and every length is compared with the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import h5py
+import minari
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+from minari.serialization import deserialize_space
+
+from benchmarks.files import read_regular
+from benchmarks.instrument.episodes import Episode
+from benchmarks.kit.errors import UserError, in_one_line
+
+FORMATS = ("hdf5", "arrow", "parquet")
+"""Those of Minari, by the names in its metadata."""
+
+_COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
+_Part = tuple[Mapping[str, Any], dict[str, np.ndarray]]
+"""An episode's metadata and columns of it."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A dataset whose metadata are sound; its episodes are not read yet."""
+
+    dataset_id: str
+    """Minari id."""
+    folder: Path
+    """Where it lies."""
+    metadata: Mapping[str, Any]
+    """As Minari stored them."""
+    observation_space: gym.Space
+    action_space: gym.Space
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all episodes."""
+        return range(self.metadata["total_episodes"])
+
+    @property
+    def environment(self) -> dict[str, Any] | None:
+        """The recorded Gymnasium specification of the environment, as plain data; None if there is none.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        with self._reporting_damage():
+            text = self.metadata.get("env_spec")
+            found = None if text is None else json.loads(text)
+            if found is not None and not (isinstance(found, dict) and isinstance(found.get("id"), str)):
+                raise ValueError("its env_spec names no environment")
+            return found
+
+    def seeds(self) -> tuple[int | None, ...]:
+        """The seeds that the episodes were reset with; None where not stored.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+        with self._reporting_damage():
+            return tuple(
+                None if (seed := about.get("seed")) is None else int(seed) for about, _ in self._parts(self.numbers)
+            )
+
+    def episodes(self, numbers: Iterable[int]) -> list[Episode]:
+        """Whole episodes, of the lengths that the metadata say.
+
+        Raises:
+            UserError: a file is damaged or no regular one, or has more or fewer steps than the metadata say.
+        """
+        numbers = list(numbers)
+        episodes = []
+        with self._reporting_damage():
+            for number, (about, arrays) in zip(numbers, self._parts(numbers, _COLUMNS), strict=True):
+                episode = Episode(number, **arrays)
+                for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
+                    shape = arrays[name].shape[1:]
+                    if shape != space.shape:
+                        raise ValueError(
+                            f"the {name} of episode {number} have shape {shape}, their space {space.shape}"
+                        )
+                if len(episode) != int(about["total_steps"]):
+                    raise ValueError(f"episode {number} has {len(episode)} steps, its metadata {about['total_steps']}")
+                episodes.append(episode)
+            if numbers == list(self.numbers):
+                steps = sum(map(len, episodes))
+                if steps != self.metadata["total_steps"]:
+                    raise ValueError(f"its episodes have {steps} steps, its metadata {self.metadata['total_steps']}")
+        return episodes
+
+    def _parts(self, numbers: Iterable[int], columns: tuple[str, ...] = ()) -> Iterator[_Part]:
+        """Metadata and columns of episodes."""
+        read = self._from_hdf5 if self.metadata["data_format"] == "hdf5" else self._from_arrow
+        return read(numbers, columns)
+
+    def _from_hdf5(self, numbers: Iterable[int], columns: tuple[str, ...]) -> Iterator[_Part]:
+        path = self.folder / "data" / "main_data.hdf5"
+        if not path.is_file():
+            raise ValueError(f"{path} is no regular file")
+        with h5py.File(path, "r") as file:
+            for number in numbers:
+                group = file[f"episode_{number}"]
+                yield dict(group.attrs), {name: group[name][()] for name in columns}
+
+    def _from_arrow(self, numbers: Iterable[int], columns: tuple[str, ...]) -> Iterator[_Part]:
+        kind = self.metadata["data_format"]
+        for number in numbers:
+            place = self.folder / "data" / str(number)
+            about = json.loads(read_regular(place / "metadata.json"))
+            if not columns:
+                yield about, {}
+                continue
+            files = sorted(place.glob(f"*.{kind}"))
+            if not all(path.is_file() for path in files):
+                raise ValueError(f"not every file in {place} is a regular one")
+            table = pa.dataset.dataset(list(map(str, files)), format=kind).to_table(list(columns), use_threads=False)
+            arrays = {name: _as_array(table[name]) for name in columns}
+            # there is one observation more than anything else, which is padded
+            yield about, {name: arrays[name] if name == "observations" else arrays[name][:-1] for name in columns}
+
+    @contextmanager
+    def _reporting_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # h5py, pyarrow and json each raise their own
+            raise damaged(self.dataset_id, self.folder, error) from error
+
+
+def open_dataset(dataset_id: str, folder: Path) -> Recorded:
+    """A dataset in a folder; reads its metadata alone.
+
+    Raises:
+        UserError: they cannot be read, or say nothing that can be used.
+    """
+    metadata = read_metadata(dataset_id, folder)
+    try:
+        for name, kind in (("total_episodes", int), ("total_steps", int), ("observation_space", str),
+                           ("action_space", str), ("data_format", str), ("minari_version", str)):  # fmt: skip
+            if not isinstance(metadata.get(name), kind) or isinstance(metadata[name], bool):
+                raise ValueError(f"its metadata have no {name}")
+        if metadata["total_episodes"] < 1:
+            raise ValueError("it has no episodes")
+        if metadata["data_format"] not in FORMATS:
+            raise ValueError(f"its format {metadata['data_format']} is none of {', '.join(FORMATS)}")
+        if metadata["minari_version"] not in minari.supported_dataset_versions:
+            raise ValueError(f"it is of Minari {metadata['minari_version']}, which this one does not read")
+        spaces = [deserialize_space(metadata[name]) for name in ("observation_space", "action_space")]
+    except Exception as error:  # a space may be anything
+        raise damaged(dataset_id, folder, error) from error
+    return Recorded(dataset_id, folder, metadata, *spaces)
+
+
+def read_metadata(dataset_id: str, folder: Path) -> dict[str, Any]:
+    """The metadata of a dataset in a folder.
+
+    Raises:
+        UserError: they cannot be read, or are of another dataset.
+    """
+    try:
+        metadata = json.loads(read_regular(folder / "data" / "metadata.json"))
+        if not isinstance(metadata, dict) or metadata.get("dataset_id") != dataset_id:
+            raise ValueError(f"its metadata are not those of {dataset_id}")
+    except (OSError, ValueError) as error:
+        raise damaged(dataset_id, folder, error) from error
+    return metadata
+
+
+def damaged(dataset_id: str, folder: Path, error: Exception) -> UserError:
+    """The error to raise of a dataset that cannot be read."""
+    fix = "delete the folder and obtain the dataset anew"
+    return UserError(f"dataset {dataset_id} in {folder} cannot be read ({in_one_line(error)}); {fix}")
+
+
+def _as_array(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers (T,), or of lists of equal length (T, d)."""
+    whole = column.combine_chunks()
+    if column.null_count:
+        raise ValueError("a value is missing")
+    if pa.types.is_list(whole.type) or pa.types.is_fixed_size_list(whole.type) or pa.types.is_large_list(whole.type):
+        return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+    return whole.to_numpy(zero_copy_only=False)
