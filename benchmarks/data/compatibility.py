@@ -162,7 +162,7 @@ def _from_states(
     clipped = speeds.max() if (speeds == speeds.max()).sum() > 1 else np.inf  # some tasks clip what they show
     generator = np.random.default_rng(0)
     for _ in range(transitions):
-        episode = episodes[generator.integers(len(episodes))]
+        episode = episodes[int(generator.integers(len(episodes)))]
         step = int(generator.integers(len(episode)))
         state = episode.observations[step].astype(np.float64)
         if np.abs(state[positions:size]).max() >= clipped:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import minari
 import numpy as np
 from minari.data_collector import EpisodeBuffer
@@ -136,7 +137,7 @@ def load(task: Task, choice: str, demos: int, subsample: int, seed: int, accept:
         raise UserError(f"dataset {name} has {available} episodes and {demos} are asked for; lower --demos")
     episodes = _read(dataset, choose(dataset.numbers, demos, seed))
     try:
-        return demonstrations(episodes, ActionScale.of(dataset.action_space), subsample, seed)
+        return demonstrations(episodes, _scale(dataset), subsample, seed)
     except UserError as error:
         raise UserError(f"dataset {name}: {error}") from error
 
@@ -209,7 +210,7 @@ def _open(task: Task, choice: str, accept: bool) -> Recorded:
 
 def _read(dataset: Recorded, numbers: Iterable[int]) -> list[Episode]:
     """Whole episodes, checked."""
-    episodes, scale = dataset.episodes(numbers), ActionScale.of(dataset.action_space)
+    episodes, scale = dataset.episodes(numbers), _scale(dataset)
     for episode in episodes:
         try:
             episode.check()
@@ -217,6 +218,11 @@ def _read(dataset: Recorded, numbers: Iterable[int]) -> list[Episode]:
         except UserError as error:
             raise UserError(f"dataset {dataset.dataset_id}: {error}") from error
     return episodes
+
+
+def _scale(dataset: Recorded) -> ActionScale:
+    assert isinstance(dataset.action_space, gym.spaces.Box)  # made sure of by `_open`
+    return ActionScale.of(dataset.action_space)
 
 
 def _compare_physics(task: Task, dataset: Recorded, episodes: Sequence[Episode]) -> None:
