@@ -2,7 +2,8 @@
 
 1. Fit q(s, a) to the demonstrations: MADE or an energy model.
 2. Maximise  E_rho[log q(s, a)] + H[rho_pi]  =  -KL(rho_pi || q)  by soft actor-critic with the fixed reward
-   log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own, with alpha = lambda_pi.
+   log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own. All of it is divided by
+   one number k (reward.py): the reward is (log q + lambda_f r_f) / k, and SAC's temperature alpha = lambda_pi / k.
 
 Sign and termination: see reward.py; the value of a terminal state is 0, time limits bootstrap.
 """
@@ -34,14 +35,12 @@ class NDIConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     """How log q and r_f become a reward."""
     sac: SACConfig = field(
-        default_factory=lambda: SACConfig(
-            discount=0.97, demonstration_fraction=0.25, temperature=0.05, target_entropy=None
-        )
+        default_factory=lambda: SACConfig(discount=0.97, demonstration_fraction=0.25, target_entropy=None)
     )
-    """The shared learner. Its fixed temperature is lambda_pi: tuned to an entropy that the demonstrations do not have
-    it would rise without end. With the usual discount of 0.99 a moment of standing still costs less than 1 % of the
-    value, which a critic cannot tell, and beginnings are put off for ever. A quarter of every batch are demonstrated
-    transitions with the same reward."""
+    """The shared learner. Its temperature is `reward.lambda_pi` / k and not tuned (`sac.temperature` has no part):
+    tuned to an entropy that the demonstrations do not have it would rise without end. With the usual discount of 0.99 a
+    moment of standing still costs less than 1 % of the value, which a critic cannot tell, and beginnings are put off
+    for ever. A quarter of every batch are demonstrated transitions with the same reward."""
 
 
 def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
@@ -63,8 +62,11 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
         for _ in range(updates):
             batch = experience.sample()
-            batch = batch._replace(rewards=reward(batch, experience))
-            info = learner.update(batch) | reward.info()
+            log_density = batch.rewards  # what `label` has stored there
+            reward.look(batch, experience)
+            if config.sac.target_entropy is None:
+                learner.temperature = reward.temperature
+            info = learner.update(batch._replace(rewards=reward(batch, log_density))) | reward.info()
         yield Progress(learner.updates, learner.deployed, info)
 
 
@@ -75,7 +77,7 @@ NDI_MADE = Method(
     source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
     train=train,
     config=NDIConfig(density=MADEConfig()),
-    swept=("reward.lambda_f",),
+    swept=("reward.lambda_f", "reward.lambda_pi"),
     cost=lambda config: 1.1 * config.sac.cost,
 )
 
@@ -86,6 +88,6 @@ NDI_EBM = Method(
     source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
     train=train,
     config=NDIConfig(density=EBMConfig()),
-    swept=("reward.lambda_f",),
+    swept=("reward.lambda_f", "reward.lambda_pi"),
     cost=lambda config: 1.1 * config.sac.cost,
 )

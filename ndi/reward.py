@@ -1,31 +1,37 @@
-"""From log q to a reward: two conventions, both with a terminal value of zero.
+"""From log q to a reward in nats: two conventions, both with a terminal value of zero.
 
-literal    r = log q(s, a) + lambda_f r_f, as the objective reads. Mostly negative, so that falling early pays.
-practical  r = scale * max(log q - b, 0) / (m - b) + lambda_f (r_f - its running mean), with m the demonstrations' mean
-           log density and b a floor that rises with the agent: b starts far below the demonstrations (their minimum
-           minus `floor_margin`) and follows the agent's own median log density, `floor_gap` nats below it, never down
-           and never above what the least likely of 4,096 demonstrated transitions has. The term of log q is bounded
-           below by 0, so that by it staying alive is never worse than falling (r_f and SAC's entropy may be below 0,
-           by tenths at the default weights), and standing still cannot collect most of the reward for ever: what
-           the agent has already reached is worth about nothing more than `floor_gap` nats of the scale.
+    r = (u + lambda_f r_f) / k        with the learner's temperature  alpha = lambda_pi / k
 
-The density stays fixed in both; only the affine map of its values moves.
+Soft actor-critic's optimum does not change when reward and temperature are divided by one number. So u, lambda_f r_f
+and lambda_pi H[pi] are weighed against each other in nats on every task, whatever the unit k.
+
+literal    u = log q(s, a), k = `unit`: the objective as it reads. Mostly negative, so that falling early pays.
+practical  u = max(log q - b, 0), k = (m - b) / `scale`, with m the demonstrations' mean log density and r_f without its
+           running mean. The floor b rises with the agent: it begins below the agent's first transitions and follows
+           their median, some nats below, never down and never above the least likely demonstrated transition. So the
+           reward tells apart what the agent does now, near the demonstrations or far from them, and what it has
+           reached already is worth little. u >= 0: by it staying alive is never worse than falling.
+
+The density stays fixed in both; only the affine map of its values moves. With the floor b and `annealed`, alpha keeps
+the value lambda_pi / k that it has at the highest floor: while b is below, the policy's entropy weighs
+(m - b) / (m - cap) times lambda_pi.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Rate, Share
+from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Problem
 from benchmarks.kit.lanes import per_lane
 from benchmarks.kit.replay import Batch, Experience
 
-from .occupancy import DistanceCritic, Moments, occupancy_reward
+from .entropy import Entropy, FixedCritic, LearnedCritic, Particles
 
 LEAST_REACH = 1.0
 """Nats that the floor stays below the demonstrations' mean log density, whatever `RewardConfig.floor_quantile` says."""
@@ -37,23 +43,30 @@ class RewardConfig:
 
     convention: Literal["practical", "literal"] = "practical"
     """See the module's docstring."""
+    lambda_pi: Positive = 1.0
+    """Weight of the policy's entropy, nats per nat. One value, or one per lane."""
+    annealed: bool = True
+    """Practical: lambda_pi is the weight at the highest floor, and larger below it; otherwise the weight at any."""
     lambda_f: NonNegative = 0.005
-    """Weight of the occupancy reward r_f (the paper's best value). One value, or one per lane."""
+    """Weight of the occupancy reward r_f, nats per nat (the paper's best value). One value, or one per lane."""
+    entropy: Literal["distance", "raw-distance", "learned", "particles"] = "distance"
+    """What estimates the occupancy's entropy (entropy.py); "raw-distance" is the paper's, not divided by d."""
     critic_scale: Positive = 1.0
-    """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states and per dimension, so that lambda_f
-    means the same on every task."""
+    """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states and per dimension."""
+    unit: Positive = 1.0
+    """Literal: k, nats per unit of reward."""
     scale: Positive = 3.0
-    """Practical reward of a typical demonstrated transition."""
-    floor_margin: NonNegative = 60.0
-    """Nats between the demonstrations' smallest log density and the first floor."""
+    """Practical: reward of a typical demonstrated transition."""
     floor_gap: NonNegative = 5.0
-    """Nats between the agent's median log density and the floor."""
+    """Nats between the agent's median log density and the floor, at least."""
+    floor_share: Share = 0.3
+    """The same as a share of the nats between that median and the demonstrations' mean."""
     floor_quantile: Share = 0.0
     """Quantile of the demonstrations' log density that the floor never exceeds, nor `LEAST_REACH` below their mean. At
     0 demonstrated transitions earn something, the beginning too, which has the lowest log density and is lost if it
     earns nothing."""
     floor_rate: Share = 0.1
-    """Share of the way that the floor moves at each look."""
+    """Share of the way that the floor moves at each look; 0 leaves it where it began."""
     floor_every: Count = 500
     """Updates between two looks at the agent's recent transitions."""
     floor_window: Count = 2000
@@ -62,82 +75,119 @@ class RewardConfig:
     """Rate of the running moments of visited states, and of the running mean of r_f."""
 
 
-class NDIReward:
-    """From a batch whose reward column is log q to its reward; the state is a floor, running moments, a running mean.
+class Floor(Composite):
+    """b of the practical reward, and the unit k = (m - b) / scale that follows from it.
 
     Args:
         problem: the cell.
-        config: the convention.
-        discount: gamma.
+        config: gap, share, quantile and rate.
     """
 
-    def __init__(self, problem: Problem, config: RewardConfig, discount: float) -> None:
-        self.config, self.discount = config, discount
-        self.critic = DistanceCritic(config.critic_scale / problem.observation_size)
-        self.lambda_f = per_lane(config.lambda_f, problem)
-        self.use_occupancy = bool((self.lambda_f != 0).any())
-        zeros = torch.zeros(problem.lanes, 1, device=problem.device)
-        self.state = {name: zeros.clone() for name in ("mean", "cap", "floor", "before_tr", "after_tr", "offset")}
-        wide = torch.zeros(problem.lanes, 1, problem.observation_size, device=problem.device)
-        self.state |= {"before_mean": wide.clone(), "after_mean": wide.clone()}
-        self.calls = 0
+    state = ("mean", "cap", "level", "begun")
+
+    def __init__(self, problem: Problem, config: RewardConfig) -> None:
+        self.config, self.begun = config, False
+        self.mean, self.cap, self.level = (torch.zeros(problem.lanes, 1, device=problem.device) for _ in range(3))
 
     @torch.no_grad()
     def calibrate(self, values: Tensor) -> None:
-        """Read the mean, the floor's cap and its start off the demonstrations' log densities (L, N)."""
-        self.state["mean"] = values.mean(1, keepdim=True)
+        """Read m and the cap off the demonstrations' log densities (L, N)."""
+        self.mean.copy_(values.mean(1, keepdim=True))
         cap = values.quantile(self.config.floor_quantile, dim=1, keepdim=True)
         # a floor at the mean would divide by zero, one above it would turn the reward round
-        self.state["cap"] = torch.minimum(cap, self.state["mean"] - LEAST_REACH)
-        self.state["floor"] = values.amin(1, keepdim=True) - self.config.floor_margin
+        self.cap.copy_(torch.minimum(cap, self.mean - LEAST_REACH))
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, experience: Experience) -> Tensor:
-        """Rewards (L, B) of a batch whose reward column is log q, under the moments and the floor as they stand."""
-        config, state, log_density = self.config, self.state, batch.rewards
-        if config.convention == "literal":
-            reward = log_density
-        else:
-            if self.calls % config.floor_every == 0:
-                self._raise_floor(experience)
-            reach = state["mean"] - state["floor"]
-            reward = config.scale * (log_density - state["floor"]).clamp(min=0) / reach
+    def follow(self, values: Tensor) -> None:
+        """Move towards a goal below the median of the agent's log densities (L, N), never down."""
+        median = values.median(1, keepdim=True).values
+        gap = (self.config.floor_share * (self.mean - median)).clamp(min=self.config.floor_gap)
+        goal = torch.minimum(median - gap, self.cap)
+        rate = self.config.floor_rate if self.begun else 1.0
+        self.level.lerp_(torch.maximum(goal, self.level) if self.begun else goal, rate)
+        self.begun = True
+
+    def unit(self, level: Tensor) -> Tensor:
+        """k (L, 1), nats per unit of reward, were b at a level (L, 1)."""
+        return (self.mean - level) / self.config.scale
+
+
+class NDIReward(Composite):
+    """From a batch and its log q to its reward, under the floor and the moments as they stand.
+
+    Args:
+        problem: the cell.
+        config: the convention and the weights.
+        discount: gamma.
+    """
+
+    state = ("floor", "entropy", "offset", "looks")
+
+    def __init__(self, problem: Problem, config: RewardConfig, discount: float) -> None:
+        self.config, self.looks = config, 0
+        self.lambda_f, self.lambda_pi = (
+            per_lane(value, problem)[:, None] for value in (config.lambda_f, config.lambda_pi)
+        )
+        self.use_occupancy = bool((self.lambda_f != 0).any())
+        self.floor, self.entropy = Floor(problem, config), _entropy(problem, config, discount)
+        self.offset = torch.zeros(problem.lanes, 1, device=problem.device)
+
+    def calibrate(self, values: Tensor) -> None:
+        """Read the scale off the demonstrations' log densities (L, N)."""
+        self.floor.calibrate(values)
+
+    @property
+    def practical(self) -> bool:
+        """Whether there is a floor."""
+        return self.config.convention == "practical"
+
+    @property
+    def unit(self) -> Tensor:
+        """k (L, 1), nats per unit of reward."""
+        return (
+            self.floor.unit(self.floor.level) if self.practical else torch.full_like(self.lambda_pi, self.config.unit)
+        )
+
+    @property
+    def temperature(self) -> Tensor:
+        """alpha = lambda_pi / k, (L,)."""
+        unit = self.floor.unit(self.floor.cap) if self.practical and self.config.annealed else self.unit
+        return (self.lambda_pi / unit)[:, 0]
+
+    def look(self, batch: Batch, experience: Experience) -> None:
+        """Let the floor and the moments follow the agent; once per update, before its reward is asked for.
+
+        The demonstrated rows of the batch come first and are left out.
+        """
+        if self.practical and self.looks % self.config.floor_every == 0:
+            self.floor.follow(experience.replay.latest(self.config.floor_window).rewards)
         if self.use_occupancy:
-            reward = reward + self.lambda_f[:, None] * self._occupancy(batch, experience.demonstrated)
-        self.calls += 1
-        return reward
+            own = slice(experience.demonstrated, None)
+            states, following = batch.observations[:, own], batch.next_observations[:, own]
+            self.entropy.follow(states, following)
+            mean = self.entropy(states, following).mean(1, keepdim=True)
+            self.offset.lerp_(mean, self.config.moment_rate if self.looks else 1.0)
+        self.looks += 1
 
-    def _occupancy(self, batch: Batch, demonstrated: int) -> Tensor:
-        """r_f of the batch; the moments are those of the agent's own states, hence without the demonstrated rows."""
-        state, rate = self.state, self.config.moment_rate if self.calls else 1.0
-        for name, states in (("before", batch.observations), ("after", batch.next_observations)):
-            now = Moments.of(states[:, demonstrated:])
-            state[f"{name}_mean"] = torch.lerp(state[f"{name}_mean"], now.mean, rate)
-            state[f"{name}_tr"] = torch.lerp(state[f"{name}_tr"], now.total_variance, rate)
-        before = Moments(state["before_mean"], state["before_tr"])
-        after = Moments(state["after_mean"], state["after_tr"])
-        value = occupancy_reward(self.critic, batch.observations, batch.next_observations, before, after, self.discount)
-        if self.config.convention == "literal":
-            return value
-        state["offset"] = torch.lerp(state["offset"], value.mean(1, keepdim=True), rate)
-        return value - state["offset"]
-
-    def _raise_floor(self, experience: Experience) -> None:
-        """Move the floor towards min(cap, agent's median - gap), never down."""
-        values = experience.replay.latest(self.config.floor_window).rewards
-        goal = torch.minimum(values.median(1, keepdim=True).values - self.config.floor_gap, self.state["cap"])
-        goal = torch.maximum(goal, self.state["floor"])
-        self.state["floor"] = torch.lerp(self.state["floor"], goal, self.config.floor_rate)
+    def __call__(self, batch: Batch, log_density: Tensor) -> Tensor:
+        """Rewards (L, B) of a batch and its log q (L, B)."""
+        nats = (log_density - self.floor.level).clamp(min=0) if self.practical else log_density
+        if self.use_occupancy:
+            value = self.entropy(batch.observations, batch.next_observations)
+            nats = nats + self.lambda_f * (value - self.offset if self.practical else value)
+        return nats / self.unit
 
     def info(self) -> dict[str, Tensor]:
-        """Diagnostics, each (L,)."""
-        return {"floor": self.state["floor"][:, 0], "demonstrated_log_density": self.state["mean"][:, 0]}
+        """Diagnostics, each (L,), in nats but for k."""
+        shown = {"floor": self.floor.level, "demonstrated_log_density": self.floor.mean, "unit": self.unit}
+        return {name: value[:, 0] for name, value in shown.items()}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Floor, moments and the call counter."""
-        return {"state": {name: value.clone() for name, value in self.state.items()}, "calls": self.calls}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        self.state = {name: value.to(self.state[name].device) for name, value in state["state"].items()}
-        self.calls = state["calls"]
+def _entropy(problem: Problem, config: RewardConfig, discount: float) -> Entropy:
+    """The estimate that a config asks for."""
+    if config.entropy == "learned":
+        return LearnedCritic(problem, discount)
+    if config.entropy == "particles":
+        return Particles(problem)
+    scale = config.critic_scale / (problem.observation_size if config.entropy == "distance" else 1)
+    return FixedCritic(problem, scale, discount, config.moment_rate)

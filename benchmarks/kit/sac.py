@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .acceleration import Precision, accelerated
 from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
-from .composite import Composite
+from .composite import Composite, assign
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
@@ -123,6 +123,10 @@ class SAC(Composite):
     def temperature(self) -> Tensor:
         """alpha, (L,), without gradient."""
         return self.log_temperature.detach().exp()
+
+    @temperature.setter
+    def temperature(self, value: Tensor) -> None:
+        assign([self.log_temperature], [value.log()])
 
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""

@@ -53,10 +53,16 @@ class Standardiser(nn.Module):
 
     @classmethod
     def from_demonstrations(cls, problem: Problem, floor: float = 1e-3, absorbing: bool = False) -> Standardiser:
-        """Mean and std + floor of each lane's demonstrated observations (ValueDICE's rule, floor 1e-3)."""
+        """Mean and std + floor of each lane's demonstrated observations (ValueDICE's rule, floor 1e-3).
+
+        A dimension that has one and the same value in most demonstrated steps is always 0: it is a switch, such as the
+        contact force of a foot that is mostly in the air. It has no density, and no unit in which to measure it.
+        """
         observations = [d.observations.astype(np.float64) for d in problem.demonstrations]
         mean = np.stack([o.mean(0, keepdims=True) for o in observations])
         std = np.stack([o.std(0, keepdims=True) for o in observations]) + floor
+        switches = np.stack([(o == np.median(o, 0)).mean(0, keepdims=True) > 0.5 for o in observations])
+        std[switches] = np.inf
         as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float32, device=problem.device)  # noqa: E731
         return cls(as_tensor(mean), as_tensor(std), absorbing=absorbing)
 
