@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from baselines import bc, gail, iqlearn, pwil, red, references, sqil, valuedice
+from benchmarks.kit.cloning import cloning_loss
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
@@ -196,7 +197,7 @@ def test_bc_loss_is_likelihood_at_one_end_and_squared_error_at_the_other():
         return torch.autograd.grad(loss.sum(), inputs)
 
     def ours(beta):
-        return bc.loss(lambda _: (mean, log_std), batch, beta)
+        return cloning_loss(lambda _: (mean, log_std), batch, beta)
 
     gaussian = torch.distributions.Normal(mean, log_std.exp())
     squashed = torch.distributions.TransformedDistribution(gaussian, torch.distributions.TanhTransform())

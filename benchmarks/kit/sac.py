@@ -45,6 +45,8 @@ class SACConfig:
     """Target of the policy entropy per action dimension, in nats; None keeps the temperature fixed."""
     actor_period: Count = 2
     """Critic updates per update of actor and temperature (TD3's policy delay)."""
+    actor_starts: Steps = 0
+    """Updates before the first one of actor and temperature, for an actor that is no blank to wait for the critic."""
     warmup: Steps = 2000
     """Environment steps with uniformly random actions before learning starts (at most a tenth of the budget)."""
     updates_per_step: Count = 1
@@ -141,7 +143,7 @@ class SAC(Composite):
         Returns:
             Diagnostics, each (L,), still on the device.
         """
-        with_actor = self.updates % self.config.actor_period == 0
+        with_actor = self.updates % self.config.actor_period == 0 and self.updates >= self.config.actor_starts
         info = self._step(with_actor, batch)
         self.updates += 1
         return info
