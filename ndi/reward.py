@@ -59,7 +59,7 @@ class RewardConfig:
     """Practical: reward of a typical demonstrated transition."""
     floor_gap: NonNegative = 5.0
     """Nats between the agent's median log density and the floor, at least."""
-    floor_share: Share = 0.3
+    floor_share: Share = 0.1
     """The same as a share of the nats between that median and the demonstrations' mean."""
     floor_quantile: Share = 0.0
     """Quantile of the demonstrations' log density that the floor never exceeds, nor `LEAST_REACH` below their mean. At

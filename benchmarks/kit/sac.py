@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .acceleration import Precision, accelerated
-from .bounds import Count, Part, Positive, Rate, Share, Sizes, Steps
+from .bounds import Count, NonNegative, Part, Positive, Rate, Share, Sizes, Steps
+from .cloning import cloning_loss
 from .composite import Composite, assign
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, follow
@@ -53,6 +54,8 @@ class SACConfig:
     """Updates per environment step after the warm-up."""
     demonstration_fraction: Share = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
+    cloning: NonNegative = 0.0
+    """Weight of behavioural cloning on the demonstrated rows of a batch in the actor's loss, in units of the reward."""
     averaging: Part = 0.999
     """Rate of the running average of the actor's weights, by its updates, that is handed over as the policy (as
     `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
@@ -95,6 +98,7 @@ class SAC(Composite):
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
         self.absorbing = standardise.absorbing
+        self.demonstrated = round(config.demonstration_fraction * config.batch_size) if problem.demonstrations else 0
         sizes = (standardise.size, problem.action_size)
         self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
         self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
@@ -201,12 +205,17 @@ class SAC(Composite):
     def actor_loss(self, batch: Batch, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """alpha log pi(a|s) - min Q(s, a), a ~ pi from standard normal noise (L, B, A), at the batch's s.
 
+        With `cloning`, the same weight times the error of the demonstrated actions is added at the demonstrated rows.
+
         Returns:
             The loss (L,) and the policy's entropy (L,) in nats, both means over states that are not absorbing.
         """
         actions, log_density = self.policy.sample(batch.observations, noise)
         values = self.critic(batch.observations, actions).amin(1)
         loss = self._mean(temperature[:, None] * log_density - values, batch.observations)
+        if self.config.cloning:
+            demonstrated = Batch(*(column[:, : self.demonstrated] for column in batch))
+            loss = loss + self.config.cloning * cloning_loss(self.policy, demonstrated, beta=1.0).mean(-1)
         return loss, -self._mean(log_density, batch.observations)
 
     def _mean(self, values: Tensor, observations: Tensor) -> Tensor:
