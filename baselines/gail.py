@@ -114,12 +114,15 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
         return {"discriminator_loss": loss.detach()}
 
     step = accelerated(draw, discriminate, problem.device, compile=config.sac.compile)
-    problem.keep(
+    if not problem.keep(
         learner=learner, experience=experience, discriminator=discriminator, optimiser=optimiser, streams=streams
-    )
+    ):
+        learner.begin(problem, experience.demonstrations)
 
     info: dict[str, Tensor] = {}
-    for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+    for updates in interact(
+        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
+    ):
         for _ in range(updates):
             if learner.updates % config.period == 0:
                 expert = experience.sample_expert(config.sac.batch_size)

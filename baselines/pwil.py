@@ -120,9 +120,12 @@ def train(problem: Problem, config: PWILConfig) -> Iterator[Progress]:
     learner = SAC(problem, config.sac, standardise)
     experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
     coupled = CoupledExperience(problem, config, experience)
-    problem.keep(learner=learner, experience=experience, coupled=coupled)
+    if not problem.keep(learner=learner, experience=experience, coupled=coupled):
+        learner.begin(problem, experience.demonstrations)
     info: dict[str, Tensor] = {}
-    for updates in interact(problem, learner.explore, coupled, config.sac.warmup, config.sac.updates_per_step):
+    for updates in interact(
+        problem, learner.explore, coupled, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
+    ):
         for _ in range(updates):
             batch = experience.sample()
             batch.rewards[:, : experience.demonstrated] = config.alpha

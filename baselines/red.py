@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from benchmarks.kit.bounds import Count, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress, Reward, Score
-from benchmarks.kit.fitting import FitConfig, fit, held_out_rows, with_prior
+from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, orthogonal
 from benchmarks.kit.replay import Experience, Replay, demonstration_replay
@@ -47,12 +47,9 @@ class REDConfig:
     """Fit of the predictor; rate and batch of the authors, whose 200 epochs are 6,000 steps at one demonstration."""
     typical_reward: Annotated[float, Gt(0), Lt(1)] = 0.8
     """Reward at the median error of held-out demonstrated transitions; it sets sigma."""
-    bc_start: bool = False
-    """Begin with a behaviourally cloned policy, without random warm-up; the authors do so on HalfCheetah and Ant."""
-    bc_fit: FitConfig = field(default_factory=lambda: FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200))
-    """Fit of that policy, by maximum likelihood."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
-    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions."""
+    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. The authors begin with a
+    cloned policy on HalfCheetah and Ant (`sac.cloned`)."""
 
 
 class REDReward(nn.Module):
@@ -120,27 +117,16 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
     reward = REDReward(problem, config)
     if not problem.keep(learner=learner, experience=experience, reward=reward):
         reward.fit(problem, experience.demonstrations)
-        if config.bc_start:
-            clone(problem, learner, experience.demonstrations, config.bc_fit)
+        learner.begin(problem, experience.demonstrations)
     experience.label(lambda batch: reward(batch.observations, batch.actions))
 
     info: dict[str, Tensor] = {}
-    random_steps = 0 if config.bc_start else config.sac.warmup
     for updates in interact(
-        problem, learner.explore, experience, random_steps, config.sac.updates_per_step, config.sac.warmup
+        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
     ):
         for _ in range(updates):
             info = learner.update(experience.sample())
         yield Progress(learner.updates, learner.deployed, info)
-
-
-def clone(problem: Problem, learner: SAC, demonstrations: Replay, config: FitConfig) -> None:
-    """Start the learner's policy by maximum likelihood on the demonstrations."""
-    policy = learner.policy
-    likelihood = lambda batch, _: -policy.log_density(batch.observations, batch.actions)  # noqa: E731
-    for _ in fit(problem, policy, likelihood, demonstrations, with_prior(config, problem), "cloning"):
-        pass
-    learner.deployed.load_state_dict(policy.state_dict())
 
 
 def learned_reward(problem: Problem, config: REDConfig) -> Score:
@@ -159,8 +145,8 @@ METHOD = Method(
     train=train,
     config=REDConfig(),
     per_task={
-        "halfcheetah": {"target_hidden": (20, 20, 20, 20), "predictor_hidden": (20,), "bc_start": True},
-        "ant": {"bc_start": True},
+        "halfcheetah": {"target_hidden": (20, 20, 20, 20), "predictor_hidden": (20,), "sac.cloned": True},
+        "ant": {"sac.cloned": True},
     },
     cost=lambda config: 1.1 * config.sac.cost,
 )

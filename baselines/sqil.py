@@ -45,9 +45,12 @@ def train(problem: Problem, config: SQILConfig) -> Iterator[Progress]:
     standardise = Standardiser.from_demonstrations(problem)
     learner = SAC(problem, config.sac, standardise)
     experience = Experience(problem, standardise, config.sac.batch_size, config.sac.demonstration_fraction)
-    problem.keep(learner=learner, experience=experience)
+    if not problem.keep(learner=learner, experience=experience):
+        learner.begin(problem, experience.demonstrations)
     info: dict[str, Tensor] = {}
-    for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+    for updates in interact(
+        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
+    ):
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=rewards(batch, experience.demonstrated, config)))

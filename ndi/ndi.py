@@ -13,8 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.kit.cloning import clone
-from benchmarks.kit.composite import assign
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
@@ -36,10 +34,15 @@ class NDIConfig:
     """The density and its settings."""
     reward: RewardConfig = field(default_factory=RewardConfig)
     """How log q and r_f become a reward."""
-    cloned: bool = False
-    """Begin with a clone of the demonstrator (BC) instead of random actions."""
     sac: SACConfig = field(
-        default_factory=lambda: SACConfig(discount=0.97, demonstration_fraction=0.25, target_entropy=None)
+        default_factory=lambda: SACConfig(
+            discount=0.97,
+            demonstration_fraction=0.25,
+            target_entropy=None,
+            cloned=True,
+            actor_starts=2000,
+            cloning=20.0,
+        )
     )
     """The shared learner. Its temperature is `reward.lambda_pi` / k and not tuned (`sac.temperature` has no part):
     tuned to an entropy that the demonstrations do not have it would rise without end. With the usual discount of 0.99 a
@@ -60,15 +63,13 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
         density.fit(problem, experience.demonstrations)
         reward.calibrate(density.on_demonstrations(experience.demonstrations))
-        if config.cloned:
-            list(clone(problem, learner.policy, experience.demonstrations))
-            assign(list(learner.deployed.parameters()), list(learner.policy.parameters()))
+        learner.begin(problem, experience.demonstrations)
     experience.label(lambda batch: density.log_density(batch.observations, batch.actions))  # q is fixed
 
     info = {}
-    random_steps = 0 if config.cloned else config.sac.warmup
-    steps = interact(problem, learner.explore, experience, random_steps, config.sac.updates_per_step, config.sac.warmup)
-    for updates in steps:
+    for updates in interact(
+        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
+    ):
         for _ in range(updates):
             batch = experience.sample()
             log_density = batch.rewards  # what `label` has stored there

@@ -43,7 +43,7 @@ class RewardConfig:
 
     convention: Literal["practical", "literal"] = "practical"
     """See the module's docstring."""
-    lambda_pi: Positive = 1.0
+    lambda_pi: Positive = 0.3
     """Weight of the policy's entropy, nats per nat. One value, or one per lane."""
     annealed: bool = True
     """Practical: lambda_pi is the weight at the highest floor, and larger below it; otherwise the weight at any."""

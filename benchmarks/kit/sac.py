@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from .acceleration import Precision, accelerated
 from .bounds import Count, NonNegative, Part, Positive, Rate, Share, Sizes, Steps
-from .cloning import cloning_loss
+from .cloning import clone, cloning_loss
 from .composite import Composite, assign
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
-from .replay import Batch
+from .replay import Batch, Replay
 from .standardiser import Standardiser
 
 
@@ -46,10 +46,12 @@ class SACConfig:
     """Target of the policy entropy per action dimension, in nats; None keeps the temperature fixed."""
     actor_period: Count = 2
     """Critic updates per update of actor and temperature (TD3's policy delay)."""
-    actor_starts: Steps = 0
-    """Updates before the first one of actor and temperature, for an actor that is no blank to wait for the critic."""
     warmup: Steps = 2000
-    """Environment steps with uniformly random actions before learning starts (at most a tenth of the budget)."""
+    """Environment steps before learning starts (at most a tenth of the budget), with uniformly random actions."""
+    cloned: bool = False
+    """Begin with a clone of the demonstrator (`cloning.clone`), which acts in the warm-up, too (as RED's authors)."""
+    actor_starts: Steps = 0
+    """Updates before the first one of actor and temperature: a cloned actor waits for the critic (as DAC's authors)."""
     updates_per_step: Count = 1
     """Updates per environment step after the warm-up."""
     demonstration_fraction: Share = 0.0
@@ -67,6 +69,11 @@ class SACConfig:
     """Compile the update with torch.compile (needs a C++ compiler, and time at the start of every process)."""
     cuda_graph: bool = True
     """On CUDA, replay the whole update as one graph; without effect on a CPU."""
+
+    @property
+    def random_steps(self) -> int:
+        """Environment steps with uniformly random actions."""
+        return 0 if self.cloned else self.warmup
 
     @property
     def cost(self) -> float:
@@ -133,6 +140,13 @@ class SAC(Composite):
     @temperature.setter
     def temperature(self, value: Tensor) -> None:
         assign([self.log_temperature], [value.log()])
+
+    def begin(self, problem: Problem, demonstrations: Replay) -> None:
+        """Prepare a fresh learner; with `cloned`, fit the actor to the demonstrations (standardised rows)."""
+        if self.config.cloned:
+            for _ in clone(problem, self.policy, demonstrations):
+                pass
+            assign(self._deployed, self._actor)
 
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
