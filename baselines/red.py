@@ -145,8 +145,8 @@ METHOD = Method(
     train=train,
     config=REDConfig(),
     per_task={
-        "halfcheetah": {"target_hidden": (20, 20, 20, 20), "predictor_hidden": (20,), "sac.cloned": True},
-        "ant": {"sac.cloned": True},
+        "halfcheetah": {"target_hidden": (20, 20, 20, 20), "predictor_hidden": (20,), "sac.cloned": 10_000},
+        "ant": {"sac.cloned": 10_000},
     },
     cost=lambda config: 1.1 * config.sac.cost,
 )

@@ -39,7 +39,7 @@ class NDIConfig:
             discount=0.97,
             demonstration_fraction=0.25,
             target_entropy=None,
-            cloned=True,
+            cloned=10_000,
             actor_starts=2000,
             cloning=20.0,
         )

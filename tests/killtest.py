@@ -46,7 +46,9 @@ eval_episodes = 2
 bc = { "fit.steps" = 60, "fit.check_every" = 20 }
 sac = { "sac.hidden" = [16, 16], "sac.batch_size" = 16 }
 gail = { "sac.hidden" = [16, 16], "sac.batch_size" = 16, hidden = [16] }
-ndi-made = { "density.fit.steps" = 30, "density.hidden" = [16], "sac.hidden" = [16, 16], "sac.batch_size" = 16 }
+[overrides.ndi-made]
+density = { hidden = [16], fit = { steps = 30 } }
+sac = { hidden = [16, 16], batch_size = 16, cloned = 0 }
 """
 RUNS = 4 * 2
 COMMAND_LINE_EVERY = 20

@@ -17,6 +17,7 @@ from benchmarks.tasks import TASKS
 METHODS = "random,expert,bc,gail,valuedice,ndi-made,ndi-ebm"
 TINY = [
     *("--set", "bc.fit.steps=50", "--set", "ndi-made.density.fit.steps=50", "--set", "ndi-ebm.density.fit.steps=50"),
+    *("--set", "ndi-made.sac.cloned=50", "--set", "ndi-ebm.sac.cloned=50"),
     *("--set", "valuedice.updates_per_step=1", "--set", "valuedice.batch_size=32"),
 ]
 

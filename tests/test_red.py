@@ -69,8 +69,9 @@ def test_the_diagnosed_reward_is_that_of_the_method(fitted):
 def test_a_cloned_start_imitates_before_the_first_step(point_problem, point_return):
     problem = point_problem()
     standardise = Standardiser.from_demonstrations(problem)
-    learner = SAC(problem, SACConfig(hidden=(32, 32)), standardise)
+    learner = SAC(problem, SACConfig(hidden=(32, 32), cloned=1000), standardise)
     before = point_return(learner.policy).item()
-    red.clone(problem, learner, demonstration_replay(problem, standardise), FitConfig(400, 64, 3e-3))
+    learner.begin(problem, demonstration_replay(problem, standardise))
     assert before < -5
     assert point_return(learner.policy).item() > -1.5
+    assert point_return(learner.deployed).item() == point_return(learner.policy).item()

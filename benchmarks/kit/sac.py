@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from .acceleration import Precision, accelerated
 from .bounds import Count, NonNegative, Part, Positive, Rate, Share, Sizes, Steps
-from .cloning import clone, cloning_loss
+from .cloning import FIT, clone, cloning_loss
 from .composite import Composite, assign
 from .contract import Problem
 from .networks import Critic, TanhGaussianPolicy, follow
@@ -48,8 +48,9 @@ class SACConfig:
     """Critic updates per update of actor and temperature (TD3's policy delay)."""
     warmup: Steps = 2000
     """Environment steps before learning starts (at most a tenth of the budget), with uniformly random actions."""
-    cloned: bool = False
-    """Begin with a clone of the demonstrator (`cloning.clone`), which acts in the warm-up, too (as RED's authors)."""
+    cloned: Steps = 0
+    """Gradient steps of a clone of the demonstrator (`cloning.clone`) that the actor begins as, and that acts in the
+    warm-up, too (as RED's authors do); 0 begins with random weights and actions."""
     actor_starts: Steps = 0
     """Updates before the first one of actor and temperature: a cloned actor waits for the critic (as DAC's authors)."""
     updates_per_step: Count = 1
@@ -144,7 +145,7 @@ class SAC(Composite):
     def begin(self, problem: Problem, demonstrations: Replay) -> None:
         """Prepare a fresh learner; with `cloned`, fit the actor to the demonstrations (standardised rows)."""
         if self.config.cloned:
-            for _ in clone(problem, self.policy, demonstrations):
+            for _ in clone(problem, self.policy, demonstrations, replace(FIT, steps=self.config.cloned)):
                 pass
             assign(self._deployed, self._actor)
 
