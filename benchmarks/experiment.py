@@ -23,6 +23,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile, chosen
 from benchmarks.run import pool
+from benchmarks.run.locks import Stamps, stamps_of
 from benchmarks.store.frame import frame
 from benchmarks.store.store import Store
 from benchmarks.tasks import Task
@@ -52,6 +53,8 @@ class Plan:
     """How many stored runs are left as they are, by status."""
     rerun: bool
     """Stored runs are made again, from the beginning."""
+    stamps: Stamps
+    """Those of the stored runs when this was decided."""
 
     @property
     def remaining(self) -> int:
@@ -109,8 +112,9 @@ def plan(
     for change in settings:
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
+    stamps = stamps_of(folder, [run.run_id for run in runs])
     remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
-    return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun)
+    return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps)
 
 
 def machine(plan: Plan, device: str = "cpu", workers: int | None = None, threads: int | None = None) -> Machine:
@@ -164,7 +168,7 @@ def run(
     using = using or machine(plan)
     how = pool.Settings(plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun)
     try:
-        return pool.run_cells(plan.cells, how, using.workers, console or terminal.console)
+        return pool.run_cells(plan.cells, how, using.workers, console or terminal.console, plan.stamps)
     except KeyboardInterrupt:
         return pool.Outcome(interrupted=True)
 

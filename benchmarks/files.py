@@ -92,6 +92,24 @@ def flush(folder: Path) -> None:
             os.close(descriptor)
 
 
+def server_time(probe: Path) -> float:
+    """Now, in seconds since the epoch, by the clock that dates files where `probe` would lie: the file server's.
+
+    Machines that share a folder compare ages of files by this one clock, whatever their own say.
+
+    Args:
+        probe: file that is made and removed for it.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    try:
+        with open(probe, "xb") as file:
+            return os.fstat(file.fileno()).st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def remove_halves(path: Path) -> None:
     """Remove the hidden files that killed processes left of `path`; nobody may be writing it."""
     for half in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

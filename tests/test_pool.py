@@ -1,7 +1,9 @@
 """Cells in processes: deaths, interrupts, forced ends; few processes, since each takes seconds to start."""
 
 import io
+import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, runner
-from benchmarks.run.claims import Claims
-from benchmarks.run.display import duration
-from benchmarks.run.recording import Recording, Settings
+from benchmarks.run.display import Display, duration
+from benchmarks.run.locks import CellLocks
+from benchmarks.run.record import Pulse, Record
+from benchmarks.run.rows import store_failure
+from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 from benchmarks.store.verification import verify
 
@@ -137,12 +141,12 @@ def test_a_cell_that_gives_no_sign_of_life_is_ended_by_force(tmp_path, console, 
 
 def test_what_a_process_stored_survives_its_crash(tmp_path, console):
     (cell,) = cells()
-    with Claims(tmp_path, [cell]) as claims:
-        assert claims.stored_since(cell) == set()
+    with CellLocks(tmp_path, [cell]) as locks:
+        assert locks.stored_since(cell) == set()
         runner.run_cell(cell, Settings(tmp_path))
-        stored, before = claims.stored_since(cell), returns(tmp_path)
+        stored, before = locks.stored_since(cell), returns(tmp_path)
     assert stored == set(cell.run_ids)
-    assert Recording(cell, Settings(tmp_path)).write_failure("failed", "a crash", stored) == {}
+    assert store_failure(Record(cell), Settings(tmp_path), "failed", "a crash", stored) == {}
     assert returns(tmp_path) == before
 
 
@@ -184,6 +188,37 @@ def test_a_terminal_shows_a_line_per_running_cell(tmp_path):
     assert "inverted-pendulum-walker-d0" in text
     assert "steps/s" in text
     assert "0/1 runs" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_progress_is_readable_in_80_columns(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    first, second = (replace(cell, seconds=100.0) for cell in cells(budget=250_000, faults=("", "none")))
+    display = Display(console, [first, second])
+    clock = iter(range(0, 10_000, 10))
+    display._progress.get_time = lambda: float(next(clock))
+    display.start(first)
+    display.start(second)
+    display.update(first, Pulse(0, 0, None, "density fit 10%"))
+    for steps in (100_000, 101_000, 102_000):  # it goes on from a checkpoint
+        display.update(first, Pulse(steps, steps, 12_345.6))
+    with console.capture() as shown:
+        console.print(display._progress.get_renderable())
+    header, one, two, everything = (line.rstrip() for line in shown.get().splitlines())
+    assert all(len(line) <= 80 for line in (header, one, two, everything))
+    assert header.split() == ["done", "return", "steps/s", "left"]
+    name, _, done, score, speed, left = one.rsplit(maxsplit=5)
+    assert name == "inverted-pendulum-walker-d0 x2"
+    assert (done, score) == ("41%", "12,345.6")
+    assert re.fullmatch("[0-9,]+", speed)
+    assert re.fullmatch("[0-9]+:[0-9:]+", left)
+    assert "starting" in two
+    assert everything.startswith("0/4 runs in ")
+    assert re.search(r" 1% +[0-9:]+$", everything), "of what is left, not of what an earlier command did"
+    display.end(first, {"completed": 2})
+    display.end(second, {})
+    assert "walker-d0: 2 completed, return 12,345.6 (1/2 cells)" in console.file.getvalue()
+    assert "walker-d0: left before its end (1/2 cells)" in console.file.getvalue()
 
 
 def test_durations_in_words():

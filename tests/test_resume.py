@@ -9,8 +9,8 @@ from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, registry
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import runner
-from benchmarks.run.recording import Settings
+from benchmarks.run import runner, training
+from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 
 BUDGET = 60
@@ -49,7 +49,7 @@ def small(monkeypatch):
         return Demonstrations(path[:-1], actions, path[1:], np.zeros(60, bool), np.zeros(60, int), (seed,), np.zeros(1))
 
     monkeypatch.setattr(replay, "BLOCK", 16)
-    monkeypatch.setattr(runner.datasets, "load", load)
+    monkeypatch.setattr(training.datasets, "load", load)
 
 
 def cell_of(name, tiny):

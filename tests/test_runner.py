@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import in_one_line
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import runner
+from benchmarks.run import runner, saving, training
 from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning
-from benchmarks.run.recording import Recording, Settings
+from benchmarks.run.record import Pulse
+from benchmarks.run.saving import Saves
+from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
@@ -79,7 +82,7 @@ def test_a_completed_cell_stores_one_run_per_lane_and_one_row_per_episode(tmp_pa
     assert sorted(rows["eval_seed"].unique()) == list(Evaluator(cell.first.task, 2).seeds)
     np.testing.assert_allclose(rows["normalized"], TASKS["inverted-pendulum"].normalize(rows["return"]))
     assert (rows["length"] - rows["return"]).isin([0, 1]).all()  # 1 per step, but none for the fall
-    assert pulses[-1] == runner.Pulse(BUDGET, BUDGET, rows[rows["final"]]["return"].mean())
+    assert pulses[-1] == Pulse(BUDGET, BUDGET, rows[rows["final"]]["return"].mean())
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -149,8 +152,8 @@ def test_begun_anew_a_cell_forgets_its_checkpoint(tmp_path):
 
 def test_checkpoints_are_written_on_a_clock(tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(Recording, "save", lambda recording, *parts: saved.append(recording.steps))
-    monkeypatch.setattr(runner, "CHECKPOINT_SHARE", float("inf"))  # a busy machine makes any save a long one
+    monkeypatch.setattr(Saves, "save", lambda saves, *parts: saved.append(saves.record.steps))
+    monkeypatch.setattr(saving, "SHARE", float("inf"))  # a busy machine makes any save a long one
     runner.run_cell(a_cell(), Settings(tmp_path, checkpoint_minutes=0))
     assert saved == list(range(1, BUDGET))  # the last step needs none
 
@@ -179,6 +182,19 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_warning_and_nothing_else(tm
     with pytest.warns(CheckpointWarning, match="cannot be written to .*: No space left on device; make room there"):
         endings = runner.run_cell(a_cell(), Settings(tmp_path, checkpoint_minutes=0))
     assert {ending.status for ending in endings.values()} == {"completed"}
+
+
+def test_a_checkpoint_of_commit_8edfb83_goes_on_bit_for_bit(tmp_path):
+    cell, kept = a_cell(), Path(__file__).parent / "data" / "inverted-pendulum-walker-d0-x2-ced36cac.pt"
+    runner.run_cell(cell, Settings(tmp_path / "straight"))
+    (tmp_path / "old" / "checkpoints").mkdir(parents=True)
+    shutil.copy(kept, tmp_path / "old" / "checkpoints" / f"{cell.cell_id}.pt")
+    pulses = []
+    with pytest.warns(CheckpointWarning, match="other code than it began with"):
+        runner.run_cell(cell, Settings(tmp_path / "old"), pulses.append)
+    assert pulses[0].steps == 14
+    assert curves(tmp_path / "old").equals(curves(tmp_path / "straight"))
+    assert (Store(tmp_path / "old").runs()["started"] == "2026-11-28T09:44:34+00:00").all()
 
 
 def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):
@@ -226,7 +242,7 @@ def test_a_diverged_lane_does_not_stop_its_neighbour(tmp_path, fault, error, ste
 
 
 def test_an_explosion_between_evaluations_is_seen_at_a_step_and_not_by_a_clock(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "LOOK_EVERY", 3)
+    monkeypatch.setattr(training, "LOOK_EVERY", 3)
     cell = a_cell(fault="huge info", at=AT, evaluations=1)
     runner.run_cell(cell, Settings(tmp_path / "straight"))
     assert runner.run_cell(cell, Settings(tmp_path / "broken"), stop=after(AT - 2)) is None
@@ -258,7 +274,7 @@ def test_a_cell_is_run_on_the_device_that_was_asked_for(tmp_path, monkeypatch):
         raise RuntimeError("far enough")
 
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.setattr(runner, "LearnerEnvironments", far_enough)
+    monkeypatch.setattr(training, "LearnerEnvironments", far_enough)
     monkeypatch.setattr("benchmarks.provenance.device_name", str)
     runner.run_cell(a_cell(), Settings(tmp_path / "cpu"))
     runner.run_cell(a_cell(), Settings(tmp_path / "cuda", "cuda:1"))
@@ -284,7 +300,7 @@ def test_a_cell_over_its_time_is_stored_as_timeout(tmp_path):
 
 
 def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path):
-    with pytest.warns(runner.EarlyEnd, match=f"has ended after {AT} of {BUDGET} environment steps"):
+    with pytest.warns(training.EarlyEnd, match=f"has ended after {AT} of {BUDGET} environment steps"):
         runner.run_cell(a_cell(fault="early", at=AT), Settings(tmp_path))
     rows = curves(tmp_path)
     assert sorted(rows[rows["final"]]["step"].unique()) == [AT]
@@ -297,6 +313,7 @@ def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path):
         ("text", "TypeError: walker must yield Progress, it yielded 'done'"),
         ("scalar info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is a "),
         ("long info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is of "),
+        ("no number", "TypeError: walker must yield its updates as a whole number, it yielded '1'"),
         ("narrow", "ValueError: the policy's actions have shape (2, 1, 1), not (2, 2, 1)"),
     ],
 )
@@ -328,7 +345,7 @@ def looker(monkeypatch):
             observations, actions, observations, np.zeros(3, bool), np.zeros(3, int), (seed + 7,), np.zeros(1)
         )
 
-    monkeypatch.setattr(runner.datasets, "load", load)
+    monkeypatch.setattr(training.datasets, "load", load)
     return lambda **changes: a_cell("toy_methods:LOOKER", **changes)
 
 
@@ -345,6 +362,16 @@ def test_an_offline_method_is_evaluated_once_at_its_end(tmp_path, looker):
 def test_an_offline_method_cannot_step_the_environments(tmp_path, looker):
     endings = runner.run_cell(looker(fault="step"), Settings(tmp_path))
     assert {ending.error for ending in endings.values()} == {"RuntimeError: the budget of 0 environment steps is spent"}
+
+
+def test_a_fit_shows_how_far_it_is_and_is_left_or_ended_like_any_step(tmp_path, looker):
+    cell, pulses = looker(fault="long fit"), []
+    runner.run_cell(cell, Settings(tmp_path), pulses.append)
+    assert [pulse.activity for pulse in pulses] == ["a fit 50%", ""]
+    assert runner.run_cell(cell, Settings(tmp_path / "left"), stop=lambda: True) is None
+    assert not (tmp_path / "left").exists()
+    endings = runner.run_cell(looker(fault="long fit"), Settings(tmp_path / "late", timeout=0.0))
+    assert {ending.status for ending in endings.values()} == {"timeout"}
 
 
 def test_a_method_without_progress_has_failed(tmp_path, looker):

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from benchmarks.experts.policy import ExpertPolicy
+from benchmarks.experts.snapshots import keep_if_best, read_snapshot, snapshot_path, weights_of
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
-from benchmarks.run.snapshots import keep_if_best, read_snapshot, snapshot_path, weights_of
 
 
 def kit_policy(hidden=(16, 8), clip=float("inf"), lanes=2, seed=0):

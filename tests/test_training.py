@@ -6,18 +6,18 @@ import minari
 import pytest
 from rich.console import Console
 
+from benchmarks.cli import training
 from benchmarks.data import datasets, manifest
 from benchmarks.data.publishing import publish
 from benchmarks.experts import expert_hash, model_card
 from benchmarks.experts.measure import measure_returns
 from benchmarks.experts.policy import load_expert
+from benchmarks.experts.snapshots import keep_if_best, read_snapshot, snapshot_path
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import training
-from benchmarks.run.recording import Settings
 from benchmarks.run.runner import run_cell
-from benchmarks.run.snapshots import read_snapshot, snapshot_path
+from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS, read_references
 
@@ -111,7 +111,7 @@ def test_an_interrupted_run_keeps_the_same_policy_as_an_uninterrupted_one(tmp_pa
     (cell,) = grid.cells(grid.expand(profile.with_settings(SMALL), lambda *_: None, expert_hash))
     kept = {}
     for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (40, 20))):
-        how = Settings(folder, keep_policies=True, checkpoint_minutes=1e9)
+        how = Settings(folder, keep=keep_if_best, checkpoint_minutes=1e9)
         for steps in stops:
             left = iter([False] * steps)
             assert run_cell(cell, how, stop=lambda left=left: next(left, True)) is None

@@ -101,7 +101,8 @@ def walk(problem, config):
             if fault == "long info":
                 info["size"] = info["size"].repeat(2)
         environments.step(actions.numpy())
-        yield "done" if fault == "text" else Progress(environments.steps, walker, info)
+        updates = str(environments.steps) if fault == "no number" else environments.steps
+        yield "done" if fault == "text" else Progress(updates, walker, info)
 
 
 def look(problem, config):
@@ -112,6 +113,8 @@ def look(problem, config):
         def act(self, observations):
             return means[:, None].expand(-1, observations.shape[1], -1)
 
+    if config.fault == "long fit":
+        problem.tell("a fit", 1500, 3000)
     if config.fault == "step":
         problem.environments.step(means.numpy())
     if config.fault != "silent":
@@ -124,7 +127,7 @@ class LookerConfig:
     """Settings of the offline method."""
 
     fault: str = ""
-    """What goes wrong: "step", "silent" or nothing."""
+    """What goes wrong: "step", "silent", "long fit" or nothing."""
 
 
 def _walker(name, **options):

@@ -78,7 +78,7 @@ def train_expert(
 
     Example: ndi-bench experts train hopper --steps 1000000
     """
-    from benchmarks.run.training import train  # torch, MuJoCo: not for help
+    from .training import train  # torch, MuJoCo: not for help
 
     card = train(task, out, console, steps, seed, set_ or [], episodes, checkpoint_minutes)
     if card is None:

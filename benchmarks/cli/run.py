@@ -138,7 +138,7 @@ def run(
 def _show(plan: Plan, workers: int | None, device: str) -> None:
     """What a dry run says."""
     from benchmarks import experiment  # as in `run`
-    from benchmarks.run import preview  # torch, MuJoCo: not for help
+    from benchmarks.cli import preview  # torch, MuJoCo: not for help
 
     workers = experiment.default_workers(device) if workers is None else workers
     preview.show_cells(plan.cells)
@@ -150,7 +150,7 @@ def _show(plan: Plan, workers: int | None, device: str) -> None:
 
 def _announce(plan: Plan, workers: int) -> None:
     """How much there is to do, and what of the stored runs one should know."""
-    from benchmarks.run import preview  # as above
+    from benchmarks.cli import preview  # as above
 
     if not plan.rerun:
         preview.show_outdated(plan.runs, plan.folder)

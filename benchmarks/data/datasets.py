@@ -20,13 +20,14 @@ from typing import Any
 import gymnasium as gym
 import minari
 import numpy as np
+import torch
 from minari.data_collector import EpisodeBuffer
 from minari.storage import get_dataset_path
 from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.experts import FOLDER, has_expert, model_card
-from benchmarks.experts.policy import load_expert
+from benchmarks.experts.policy import ExpertPolicy, load_expert
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.files import staged, variables
 from benchmarks.instrument.environment import ActionScale, make, require_spaces, simulation_versions
@@ -140,6 +141,11 @@ def load(task: Task, choice: str, demos: int, subsample: int, seed: int, accept:
         return demonstrations(episodes, _scale(dataset), subsample, seed)
     except UserError as error:
         raise UserError(f"dataset {name}: {error}") from error
+
+
+def demonstrator(task: Task, device: torch.device | str = "cpu") -> ExpertPolicy | None:
+    """The policy behind a task's embedded demonstrations, on a device; None if no expert is shipped for it."""
+    return load_expert(task.name, device) if has_expert(task.name) else None
 
 
 def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:

@@ -123,6 +123,9 @@ class Problem:
     """State of an interrupted run, by part, or None at a fresh start."""
     parts: dict[str, Stateful] = field(default_factory=dict)
     """What `keep` registered."""
+    tell: Callable[[str, int, int], None] = lambda what, done, most: None
+    """Called now and then in long work between two steps, such as a fit: what it is, how much of it is done, and of how
+    much. The bench shows it, and may end the work there with an exception."""
 
     @property
     def lanes(self) -> int:

@@ -146,6 +146,7 @@ def fit(
                 best_step.masked_fill(improved, step),
             )
             keep(improved)
+            problem.tell(f"{purpose} fit", step, config.steps)
             yield {"loss": value, "held_out_loss": held_out_loss}
             if config.held_out and bool((step - best_step >= patience).all()):
                 break
@@ -161,6 +162,7 @@ def fit(
         for step, value in enumerate(islice(descent, int(best_step.max())), 1):
             if step % config.check_every == 0 or step == config.steps:
                 keep(best_step == step)
+                problem.tell(f"{purpose} refit", step, int(best_step.max()))
                 yield {"loss": value, "held_out_loss": best_loss}
     assign(parameters, best)
 

@@ -20,8 +20,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.data import datasets
-from benchmarks.experts import has_expert
-from benchmarks.experts.policy import load_expert
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.contract import Policy, Problem, Reward, Score
@@ -235,7 +233,7 @@ class _References:
 
     def __init__(self, plan: Plan, action_size: int) -> None:
         device = torch.device("cpu")
-        self.expert = load_expert(plan.task.name, device) if has_expert(plan.task.name) else None
+        self.expert = datasets.demonstrator(plan.task, device)
         self.noises = NOISES if self.expert else ()
         self.action_size = action_size
         self.streams = Streams(range(len(self.noises) + 1), "diagnostics", device)

@@ -1,6 +1,6 @@
 """Runs cells in processes, one cell per process and one torch thread each; a dying process costs its cell alone.
 
-Processes and machines that share a results folder share the work: each takes leases on the runs of its next cell.
+Processes and machines that share a results folder share the work: each locks the runs of its next cell.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from benchmarks.store.store import Store
 from benchmarks.terminal import counted
 
 from .checkpoint import remove_finished
-from .claims import Claims
 from .display import Display
-from .leases import Leases
-from .recording import Ending, Recording, Settings
-from .runner import Pulse, run_cell
+from .locks import CellLocks, Locks, Stamps
+from .record import Ending, Pulse, Record
+from .rows import store_failure
+from .runner import run_cell
+from .settings import Settings
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """More threads than cores would fight each other, and the number of threads changes the last bits of results."""
@@ -67,7 +68,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: Console) -> Outcome:
+def run_cells(
+    cells: Sequence[Cell], settings: Settings, workers: int, console: Console, stamps: Stamps | None = None
+) -> Outcome:
     """Run cells in their order and store their runs; shows progress.
 
     The first interrupt (Ctrl-C or SIGTERM) lets every cell save itself and leave, a second one ends all at once.
@@ -78,19 +81,20 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
         settings: how to run them.
         workers: processes at a time; 0 runs the cells in this process, one after the other.
         console: where to show progress.
+        stamps: those of the stored runs when it was decided what is to be made; see `CellLocks`.
 
     Raises:
         UserError: the results folder cannot be written to, or a checkpoint there does not fit.
         KeyboardInterrupt: interrupted twice.
     """
-    display = Display(console, len(cells), sum(len(cell.runs) for cell in cells))
-    with Claims(settings.folder, cells) as claims:
-        pool = _Pool(settings, display, claims)
+    display = Display(console, cells)
+    with CellLocks(settings.folder, cells, stamps) as locks:
+        pool = _Pool(settings, display, locks)
         with display, pool.interruptible():
             run = pool.run_here if workers == 0 else partial(pool.run, workers=workers)
             run(cells)
-            run(claims.deferred())
-        pool.outcome.elsewhere = claims.elsewhere()
+            run(locks.deferred())
+        pool.outcome.elsewhere = locks.elsewhere()
         for holder, number in Counter(pool.outcome.elsewhere.values()).items():
             display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
     _tidy(Path(settings.folder))
@@ -100,7 +104,7 @@ def run_cells(cells: Sequence[Cell], settings: Settings, workers: int, console: 
 class _Worker:
     """One process and its cell, seen from the parent."""
 
-    def __init__(self, cell: Cell, settings: Settings, leases: Leases) -> None:
+    def __init__(self, cell: Cell, settings: Settings, locks: Locks) -> None:
         self.cell = cell
         self.log = Path(settings.folder) / "logs" / f"{cell.cell_id}.log"
         try:
@@ -109,7 +113,7 @@ class _Worker:
             raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
         self.connection, theirs = multiprocessing.Pipe(duplex=False)
         # the cell travels as bytes, so that a config that cannot be read is an error of the worker with a log
-        arguments = (theirs, pickle.dumps((cell, settings, leases)), str(self.log))
+        arguments = (theirs, pickle.dumps((cell, settings, locks)), str(self.log))
         self.process = multiprocessing.get_context("spawn").Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
@@ -129,13 +133,13 @@ class _Worker:
         except (EOFError, OSError, pickle.UnpicklingError):  # it died, perhaps in the middle of a message
             return
 
-    def recording(self, settings: Settings) -> Recording:
+    def record(self) -> Record:
         """What it told of its cell, up to the last sign of life."""
-        recording = Recording(self.cell, settings)
+        record = Record(self.cell)
         if self.carried is not None and self.pulse is not None:
-            recording.take_up(self.carried)
-            recording.steps, recording.updates = self.pulse.steps, self.pulse.updates
-        return recording
+            record.take_up(self.carried)
+            record.steps, record.updates = self.pulse.steps, self.pulse.updates
+        return record
 
     def death(self) -> str:
         """Why the process is gone, in one line."""
@@ -150,8 +154,8 @@ class _Worker:
 class _Pool:
     """Cells on their way through processes."""
 
-    def __init__(self, settings: Settings, display: Display, claims: Claims) -> None:
-        self.settings, self.display, self.claims, self.outcome = settings, display, claims, Outcome()
+    def __init__(self, settings: Settings, display: Display, locks: CellLocks) -> None:
+        self.settings, self.display, self.locks, self.outcome = settings, display, locks, Outcome()
         self.running: list[_Worker] = []
         self.refused: str | None = None
         """What a worker says that the user must mend first."""
@@ -181,11 +185,11 @@ class _Pool:
     def run_here(self, cells: Sequence[Cell]) -> None:
         """Run cells in this process, one after the other."""
         for cell in cells:
-            claimed = None if self.outcome.interrupted else self.claims.claim(cell)
-            if claimed is not None:
-                self.display.start(claimed)
-                report, holds = partial(self._pulse, claimed), partial(self.claims.holds, claimed)
-                self._end(claimed, run_cell(claimed, self.settings, report, lambda: self.outcome.interrupted, holds))
+            locked = None if self.outcome.interrupted else self.locks.lock(cell)
+            if locked is not None:
+                self.display.start(locked)
+                report, holds = partial(self._pulse, locked), partial(self.locks.holds, locked)
+                self._end(locked, run_cell(locked, self.settings, report, lambda: self.outcome.interrupted, holds))
 
     def run(self, cells: Sequence[Cell], workers: int) -> None:
         """Run cells in so many processes at a time."""
@@ -193,9 +197,9 @@ class _Pool:
         try:
             while self.running or (waiting and not self.stopping):
                 while waiting and len(self.running) < workers and not self.stopping:
-                    claimed = self.claims.claim(waiting.pop(0))
-                    if claimed is not None:
-                        self._start(claimed)
+                    locked = self.locks.lock(waiting.pop(0))
+                    if locked is not None:
+                        self._start(locked)
                 if self.stopping and self.running and not asked:
                     asked = True
                     self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
@@ -214,7 +218,7 @@ class _Pool:
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
         with variables(**ONE_THREAD):
-            self.running.append(_Worker(cell, self.settings, self.claims.held(cell)))
+            self.running.append(_Worker(cell, self.settings, self.locks.of(cell)))
 
     def _attend(self, worker: _Worker) -> None:
         """Read what a worker sent; note its end."""
@@ -243,17 +247,17 @@ class _Pool:
             self._end(worker.cell, None)
         elif kind == "done":
             self._end(worker.cell, content, worker.log)
-        elif self.stopping or not self.claims.holds(worker.cell):
+        elif self.stopping or not self.locks.holds(worker.cell):
             self._end(worker.cell, None)
         else:
             late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
             status, reason = ("timeout", late) if worker.overdue else ("failed", worker.death())
-            stored = self.claims.stored_since(worker.cell)
-            endings = worker.recording(self.settings).write_failure(status, reason, stored)
+            stored = self.locks.stored_since(worker.cell)
+            endings = store_failure(worker.record(), self.settings, status, reason, stored)
             self._end(worker.cell, endings, worker.log)
 
     def _pulse(self, cell: Cell, pulse: Pulse) -> None:
-        self.display.update(cell, pulse.steps, pulse.updates, pulse.mean_return)
+        self.display.update(cell, pulse)
 
     def _warn(self, message: str) -> None:
         if message not in self.said:
@@ -262,7 +266,7 @@ class _Pool:
 
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
-        self.claims.end(cell)
+        self.locks.release(cell)
         self.outcome.endings |= endings or {}
         self.display.end(cell, Counter(ending.status for ending in (endings or {}).values()))
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
@@ -300,7 +304,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
 
     torch.set_num_threads(1)
     _forward_warnings(connection)
-    cell, settings, leases = pickle.loads(work)
+    cell, settings, locks = pickle.loads(work)
 
     def report(pulse: Pulse) -> None:
         try:
@@ -309,7 +313,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
             stopping.append(True)
 
     try:
-        endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(leases.confirm, cell.run_ids))
+        endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(locks.confirm, cell.run_ids))
     except UserError as error:
         connection.send(("error", str(error)))
     else:

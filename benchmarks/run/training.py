@@ -1,129 +1,221 @@
-"""Train an expert: one run of the suite's own SAC on the true reward, whose best policy becomes a candidate.
+"""A method at work on a cell: one problem, its environments and the instrument, and what can be due after a step.
 
-The run is like any other: checkpoints, exact resume, rows in a results folder. A candidate lies in the same folder as
-two files, weights and model card, like a shipped expert; `publishing.publish` ships it.
+The method is paused while it is evaluated or saved, and its clock with it; it cannot see the instrument.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import Any
+import operator
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import numpy as np
-from rich.console import Console
+import torch
 
-from benchmarks.experts import expert_hash
-from benchmarks.experts.measure import EPISODES, measure_returns
-from benchmarks.experts.policy import ExpertPolicy, export
-from benchmarks.instrument.environment import make, spaces
-from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid, registry
-from benchmarks.plan.configuration import settings
-from benchmarks.plan.profiles import Profile
-from benchmarks.store.store import Store
-from benchmarks.tasks import Task
+from benchmarks.data import datasets
+from benchmarks.instrument.environment import LearnerEnvironments
+from benchmarks.instrument.evaluation import Evaluator
+from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info
+from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.plan import registry
+from benchmarks.plan.grid import Run
 
-from . import pool
-from .recording import Settings
-from .snapshots import read_snapshot
+from .assessment import Assessment
+from .record import Pulse, Record
+from .saving import Saves
+from .settings import Settings
 
-METHOD = "sac"
-"""The method that trains experts."""
-EVALUATIONS, EVALUATION_EPISODES = 50, 10
-"""How often a run is evaluated, and on how many episodes: its best policy is one of so many."""
-BUDGETS = 10
-"""Environment steps of a training by default, in budgets of the task."""
+LOOK_EVERY = 1000
+"""Environment steps between two looks at a method's diagnostics, besides those at evaluations; an offline method's are
+looked at whenever it yields. Never by a clock: how a run ends must not depend on when it was interrupted."""
+PULSE_SECONDS = 0.5
+"""Time between two signs of life."""
 
 
-def train(
-    task_reference: str,
-    folder: Path,
-    console: Console,
-    steps: int | None = None,
-    seed: int = 0,
-    changes: Sequence[str] = (),
-    episodes: int = EPISODES,
-    checkpoint_minutes: float = 5.0,
-) -> dict[str, Any] | None:
-    """Train an expert, measure it, and write it into a folder; goes on where an earlier call stopped.
+class EarlyEnd(UserWarning):
+    """A method has not used its environment steps; its runs are completed and say how many it used."""
 
-    Of all evaluated policies the one with the highest mean return is kept. It is chosen on the evaluation seeds and
-    measured on others, so its measured return is not flattered by the choice.
+
+class InterruptedCellError(Exception):
+    """The cell was asked to leave before its end."""
+
+
+class TimeUpError(Exception):
+    """The cell has taken longer than it may."""
+
+
+class Training:
+    """A cell under way; a context, inside which the method can take steps.
 
     Args:
-        task_reference: name of a task, or "module:TASK".
-        folder: results folder; the run's rows go there, then `<task>.safetensors` and `<task>.json`.
-        console: where to show progress.
-        steps: environment steps; default: `BUDGETS` times the task's budget.
-        seed: seed of the run.
-        changes: changed settings, "sac.FIELD=VALUE".
-        episodes: episodes per measured return.
-        checkpoint_minutes: minutes between checkpoints.
-
-    Returns:
-        The model card; None if interrupted.
-
-    Raises:
-        UserError: a name or setting is wrong, the networks are not those of an expert, or the training failed.
+        record: what is known of the cell.
+        settings: how it is run.
+        saves: its checkpoint, from which it goes on if there is one.
+        report: given signs of life.
+        stop: whether the cell is to be left.
     """
-    task = registry.find_task(task_reference)
-    profile = Profile(
-        name="experts",
-        tasks=(task_reference,),
-        methods=(METHOD,),
-        seeds=(seed,),
-        steps=steps or BUDGETS * task.budget,
-        evaluations=EVALUATIONS,
-        eval_episodes=EVALUATION_EPISODES,
-    ).with_settings(changes)
-    (run,) = runs = grid.expand(profile, lambda task, choice: None, expert_hash)
-    if len(settings(run.config)["sac.hidden"]) != 2:
-        raise UserError("an expert has two hidden layers; give two numbers, such as --set sac.sac.hidden=[256,256]")
-    remaining, _ = grid.pending(runs, Store(folder), grid.RETRIABLE)
-    how = Settings(folder, checkpoint_minutes=checkpoint_minutes, keep_policies=True)
-    outcome = pool.run_cells(grid.cells(remaining), how, 1, console)
-    if outcome.interrupted:
-        return None
-    if outcome.elsewhere:
-        raise UserError(f"{task.name} is being trained in {folder} by {outcome.elsewhere[run.run_id]}; wait for it")
-    if outcome.failed:
-        raise UserError(f"the training of {task.name} has {outcome.endings[run.run_id].status}; see its error above")
-    weights, kept = read_snapshot(folder, run.run_id)
-    weights["hidden_0.weight"] = _for_all_observations(weights["hidden_0.weight"], task)
-    policy = ExpertPolicy(weights, "rescaled")
-    stored = Store(folder).runs()
-    (record,) = stored[stored["run_id"] == run.run_id].to_dict("records")
-    card = {**_card(run, record, kept, policy), **measure_returns(task, policy, episodes)}
-    return export(task.name, weights, card, folder)
+
+    def __init__(
+        self,
+        record: Record,
+        settings: Settings,
+        saves: Saves,
+        report: Callable[[Pulse], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self.record, self.settings, self.saves, self._report, self._stop = record, settings, saves, report, stop
+        self.first = record.cell.first
+        self.method, self.device = registry.find_method(self.first.reference), torch.device(settings.device)
+        self.progress: Progress | None = None
+        self._last_pulse, self._began, self._activity = -np.inf, 0.0, ""
+
+    def __enter__(self) -> Training:
+        with ExitStack() as stack:
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)  # streams and graphs are made on the current one
+            lent = [
+                datasets.load(run.task, run.dataset, run.demos, run.subsample, run.seed)
+                for run in self.record.cell.runs
+                if run.dataset is not None
+            ]
+            self.record.episode_ids[: len(lent)] = [demonstrations.episode_ids for demonstrations in lent]
+            expert, threads = datasets.demonstrator(self.first.task, self.device), self.settings.threads
+            compared = expert if self.first.dataset in ("embedded", None) else None
+            self.environments = stack.enter_context(closing(_environments(self.record, self.method, threads)))
+            evaluator = Evaluator(self.first.task, self.first.eval_episodes, compared, threads)
+            stack.enter_context(closing(evaluator))
+            self.problem = Problem(
+                task=self.first.task.name,
+                seeds=self.record.cell.seeds,
+                observation_size=self.environments.observation_size,
+                action_size=self.environments.action_size,
+                demonstrations=tuple(lent),
+                environments=ContainedEnvironments(self.environments, self.record.diverged),
+                budget=self.first.budget,
+                device=self.device,
+                expert=expert if self.method.privileged else None,
+                restored=self.saves.resume(self.environments),
+                tell=self._told,
+            )
+            self.assessment = Assessment(self.record, self.settings, evaluator)
+            self._carried: dict[str, object] | None = self.record.carried()
+            self._steps = self._begun()
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def _begun(self) -> Iterator[Progress]:
+        """The method's generator, before its first step."""
+        _seed_global_generators(self.first.seed)
+        training = self.method.train(self.problem, self.record.cell.config)
+        if not isinstance(training, Iterator):
+            raise TypeError(f"{self.method.name}'s train must be a generator of Progress, it returned {training!r:.80}")
+        return training
+
+    # ----------------------------------------------------------------------------------------------------- one step
+
+    def step(self) -> bool:
+        """Let the method take a step; whether there is anything more to do."""
+        self._began = time.perf_counter()
+        following = next(self._steps, None)
+        self.record.train_seconds += time.perf_counter() - self._began
+        self.record.steps, self._activity = self.environments.steps, ""
+        if following is None:
+            return False
+        if not isinstance(following, Progress):
+            raise TypeError(f"{self.method.name} must yield Progress, it yielded {following!r:.80}")
+        self.progress, self.record.updates = following, _whole(following.updates, self.method)
+        if self.record.steps % LOOK_EVERY == 0:
+            check_info(following.info, self.record.lanes, self.record.diverged)
+        return True
+
+    @property
+    def under_way(self) -> bool:
+        """Past the budget, the end is nearer than any checkpoint; an offline method takes no steps."""
+        return self.record.steps < self.first.budget or not self.method.online
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether the next scheduled evaluation is reached; the last one comes at the end."""
+        return self.under_way and self.assessment.due
+
+    def evaluate(self, final: bool = False) -> None:
+        """Evaluate the policy as it stands."""
+        if self.progress is None:
+            raise RuntimeError(f"{self.method.name} ended without yielding any progress")
+        self.assessment.evaluate(self.progress, final)
+        self._carried = self.record.carried()
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self.under_way and self.saves.due
+
+    def save(self, holds: Callable[[], bool]) -> None:
+        """Write a checkpoint, if the method keeps its state.
+
+        Raises:
+            InterruptedCellError: the cell has become somebody else's.
+        """
+        if self.problem.parts:
+            if not holds():
+                raise InterruptedCellError
+            self.saves.save(self.environments, self.problem.parts)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the cell is to be left before its end."""
+        return self.under_way and self._stop()
+
+    def check_time(self, seconds: float = 0.0) -> None:
+        """Raise TimeUpError if the cell has taken too long; `seconds` are those of the step under way."""
+        if self.settings.timeout is not None and self.record.seconds + seconds > self.settings.timeout:
+            raise TimeUpError
+
+    def pulse(self, now: bool = False) -> None:
+        """Give a sign of life: about twice a second, and always after an evaluation."""
+        if now or self._carried is not None or time.monotonic() - self._last_pulse >= PULSE_SECONDS:
+            record, self._last_pulse = self.record, time.monotonic()
+            self._report(Pulse(record.steps, record.updates, record.mean_return, self._activity, self._carried))
+            self._carried = None
+
+    def finish(self) -> None:
+        """Evaluate what the method has come to."""
+        if self.method.online and self.record.steps < self.first.budget and self.progress is not None:
+            steps = f"{self.record.steps:,} of {self.first.budget:,} environment steps"
+            warnings.warn(f"{self.record.cell.name} has ended after {steps}", EarlyEnd, stacklevel=2)
+        self.evaluate(final=True)
+        self.pulse(now=True)
+
+    def _told(self, what: str, done: int, most: int) -> None:
+        """What the method says of long work before its next step; such work is left when the cell is."""
+        self._activity = f"{what} {done / max(most, 1):.0%}"
+        self.pulse()
+        self.check_time(time.perf_counter() - self._began)
+        if self.leaving:
+            raise InterruptedCellError
 
 
-def _for_all_observations(weight: np.ndarray, task: Task) -> np.ndarray:
-    """First layer (units, d) of a policy that sees the first n of d dimensions (units, n): the others count nothing."""
-    with closing(make(task)) as environment:
-        (size,) = spaces(environment)[0].shape
-    return np.pad(weight, ((0, 0), (0, size - weight.shape[1])))
+def _environments(record: Record, method: Method, threads: int) -> LearnerEnvironments:
+    first: Run = record.cell.first
+    return LearnerEnvironments(first.task, record.cell.seeds, first.budget, method.privileged, threads)
 
 
-def _card(run: grid.Run, stored: Mapping[Hashable, Any], kept: int, policy: ExpertPolicy) -> dict[str, Any]:
-    """The model card of a finished run, but for the measured returns."""
-    versions = json.loads(stored["versions"])
-    suite = versions.pop("ndi-bench")
-    layers = f"{policy.hidden_0.out_features} and {policy.hidden_1.out_features}"
-    return {
-        "env_id": run.task.env_id,
-        "algorithm": "SAC (the suite's own, true reward)",
-        "steps": kept,
-        "seed": run.seed,
-        "library": f"ndi-bench {suite}",
-        "commit": stored["commit"] and stored["commit"] + " with changes" * stored["dirty"],
-        "versions": versions,
-        "settings": json.loads(stored["changes"]),
-        "provenance": f"the policy of the best of {run.evaluations} evaluations ({run.eval_episodes} deterministic "
-        f"episodes each, highest mean return) in {run.budget:,} steps; settings other than the method's own are listed",
-        "architecture": f"tanh-Gaussian: two hidden ReLU layers of {layers}, then mean and log_std (rescaled by tanh "
-        "into [-5, 2]); raw observations, their standardisation folded into the first layer; actions in [-1, 1]",
-        "log_std": "rescaled",
-    }
+def _whole(updates: object, method: Method) -> int:
+    """The number of updates that a method yields, checked: it is stored."""
+    try:
+        return operator.index(updates)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{method.name} must yield its updates as a whole number, it yielded {updates!r:.80}") from None
+
+
+def _seed_global_generators(seed: int) -> None:
+    """Make methods repeatable that draw from global generators; those of the suite never do (see `kit.streams`)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the global generator is meant
+    torch.manual_seed(seed)

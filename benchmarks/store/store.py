@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import shutil
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.files import flush, whole_file
+from benchmarks.files import flush, server_time, whole_file
 from benchmarks.kit.errors import UserError
 
 from . import runfile, schema
@@ -128,8 +127,10 @@ class Store:
             for together in sorted(self._runs.glob(".*.together")):
                 if may([path.stem for path in together.glob("*.parquet")]):
                     self._publish(together)
-            for half in self._runs.glob(".*.tmp"):
-                if time.time() - half.stat().st_mtime > _ABANDONED_SECONDS:
+            halves = list(self._runs.glob(".*.tmp"))
+            now = server_time(self._runs / f".{uuid4().hex}.tmp") if halves else 0.0
+            for half in halves:
+                if now - half.stat().st_mtime > _ABANDONED_SECONDS:
                     shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
 
     def _publish(self, together: Path) -> None:

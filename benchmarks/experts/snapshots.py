@@ -12,11 +12,12 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from benchmarks.experts.policy import LAYERS
 from benchmarks.files import whole_file
 from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
+
+from .policy import LAYERS
 
 
 def snapshot_path(folder: Path, run_id: str) -> Path:

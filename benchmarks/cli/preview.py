@@ -14,11 +14,10 @@ from rich.markup import escape
 from benchmarks.experts import has_expert
 from benchmarks.plan import registry
 from benchmarks.plan.grid import makespan
+from benchmarks.run.checkpoint import saved_run_ids
+from benchmarks.run.memory import cell_bytes, most_at_once, step_bytes
 from benchmarks.store.store import Store
 from benchmarks.terminal import console, counted, duration, table
-
-from .checkpoint import saved_run_ids
-from .memory import cell_bytes, most_at_once, step_bytes
 
 if TYPE_CHECKING:
     from benchmarks.plan.grid import Cell, Run

@@ -12,10 +12,9 @@ from rich.console import Console
 
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import pool, runner
-from benchmarks.run.claims import Claims
-from benchmarks.run.leases import Leases
-from benchmarks.run.recording import Settings
+from benchmarks.run import pool, runner, saving
+from benchmarks.run.locks import CellLocks, Locks
+from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 
 
@@ -44,7 +43,7 @@ def work(folder, cell):
 
 
 def test_runs_that_others_hold_are_left_to_them(tmp_path):
-    cell, other = a_cell(), Leases(tmp_path)
+    cell, other = a_cell(), Locks(tmp_path)
     other.take(cell.run_ids[:1])
     outcome, said = work(tmp_path, cell)
     assert outcome.elsewhere.keys() == {cell.run_ids[0]}
@@ -60,31 +59,31 @@ def test_runs_that_others_hold_are_left_to_them(tmp_path):
 
 def test_runs_whose_holder_leaves_meanwhile_are_made_at_the_end(tmp_path):
     first, second = (a_cell(seeds=(seed,)) for seed in (0, 1))
-    claims, other = Claims(tmp_path, [first, second]), Leases(tmp_path)
+    locks, other = CellLocks(tmp_path, [first, second]), Locks(tmp_path)
     other.take(first.run_ids)
-    assert claims.claim(first) is None
-    assert claims.claim(second) is second
+    assert locks.lock(first) is None
+    assert locks.lock(second) is second
     other.release(first.run_ids)
-    assert claims.elsewhere() == {}
-    assert claims.deferred() == [first]
-    assert claims.claim(first) is first
-    assert claims.deferred() == []
+    assert locks.elsewhere() == {}
+    assert locks.deferred() == [first]
+    assert locks.lock(first) is first
+    assert locks.deferred() == []
 
 
 def test_runs_that_others_have_made_meanwhile_are_not_made_again(tmp_path):
     cell, late = a_cell(), a_cell(seeds=(0, 1, 2))
     work(tmp_path, cell)
-    again, rest = Claims(tmp_path, [cell]), Claims(tmp_path, [late])
-    assert again.claim(cell) == cell, "runs that were stored when the command began are to be made again"
-    again.end(cell)
+    again, rest = CellLocks(tmp_path, [cell]), CellLocks(tmp_path, [late])
+    assert again.lock(cell) == cell, "runs that were stored when the command began are to be made again"
+    again.release(cell)
     work(tmp_path, cell)
-    assert again.claim(cell) is None
-    assert rest.claim(late).seeds == (2,)
-    assert Leases(tmp_path).take(cell.run_ids) == set(cell.run_ids), "nothing is held that is not made"
+    assert again.lock(cell) is None
+    assert rest.lock(late).seeds == (2,)
+    assert Locks(tmp_path).take(cell.run_ids) == set(cell.run_ids), "nothing is held that is not made"
 
 
 def test_who_has_lost_a_run_writes_nothing_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(runner, "CHECKPOINT_SHARE", float("inf"))  # after every step
+    monkeypatch.setattr(saving, "SHARE", float("inf"))  # after every step
     cell = a_cell()
     held = iter([True] * 5)
     settings = Settings(tmp_path, checkpoint_minutes=0)
@@ -101,13 +100,13 @@ def test_who_has_lost_a_run_writes_nothing_more(tmp_path, monkeypatch):
 
 def test_a_run_lost_at_work_is_deferred(tmp_path):
     cell = a_cell()
-    with Claims(tmp_path, [cell]) as claims:
-        assert claims.claim(cell) is cell
+    with CellLocks(tmp_path, [cell]) as locks:
+        assert locks.lock(cell) is cell
         (holder,) = (tmp_path / "locks" / cell.run_ids[0]).iterdir()
         taken = holder.rename(holder.with_name("far-away-012345-678901-abcdef.77.1234.0a1b2c3d"))
-        assert not claims.holds(cell)
-        claims.end(cell)
-        assert claims.elsewhere() == {cell.run_ids[0]: "process 77 on far-away"}
+        assert not locks.holds(cell)
+        locks.release(cell)
+        assert locks.elsewhere() == {cell.run_ids[0]: "process 77 on far-away"}
     assert taken.exists(), "the other's lease is not touched"
 
 

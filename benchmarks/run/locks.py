@@ -1,0 +1,386 @@
+"""Who does which run: locks in the results folder, for processes and machines that share it.
+
+`FOLDER/locks/<run_id>/` holds one empty file whose name is the holder: machine, process, the process's start, a random
+word. The name makes every step one atomic system call that also works on network file systems, without any locking
+service: to take a free run is to rename a ready-made folder into place (only onto nothing or an empty folder), to take
+over from a dead holder is to rename that holder's own file (one rename succeeds), to give a sign of life is to touch
+the file, and who finds its file gone has lost the run.
+
+There is one clock, the file server's, which dates every sign of life and every look at one: the clocks of the machines
+may show anything. It has to run steadily: if it is set forward by more than `EXPIRY_SECONDS`, holders on other machines
+look silent until their next sign of life, and whoever has lost a run by that leaves it and writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.files import server_time
+from benchmarks.kit.errors import UserError
+from benchmarks.plan import grid
+from benchmarks.plan.grid import Cell, Run
+from benchmarks.store.store import Store
+
+PULSE_SECONDS = 20.0
+"""Time between two signs of life."""
+EXPIRY_SECONDS = 300.0
+"""A holder on another machine that was silent for so long is taken for dead; one on this machine is looked up."""
+
+
+class Locks:
+    """Runs of one results folder that this process holds; as a context it gives signs of life and lets go at the end.
+
+    Args:
+        folder: results folder.
+        held: runs that are held already, with the names of their holder's files; for a worker whose parent holds them.
+    """
+
+    def __init__(self, folder: Path, held: Mapping[str, str] | None = None) -> None:
+        self.folder, self.held = Path(folder), dict(held or {})
+
+    def __enter__(self) -> Locks:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._pulse, name="locks", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.release(tuple(self.held))
+        _sweep(self._locks)
+
+    def take(self, run_ids: Iterable[str]) -> set[str]:
+        """Take the runs that nobody else holds, also from holders that are dead; returns those of them now held.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        run_ids = set(run_ids)
+        try:
+            for run_id in sorted(run_ids - set(self.held)):
+                holder = _take(self._locks, run_id)
+                if holder is not None:
+                    self.held[run_id] = holder
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.folder}: {error.strerror}; make room there or choose another --out"
+            ) from None
+        return run_ids & set(self.held)
+
+    def confirm(self, run_ids: Iterable[str]) -> bool:
+        """Give a sign of life for runs; false if another holder has one of them, because this one was silent too long.
+
+        Ask it before anything is written for a run.
+        """
+        alive = [self._touch(run_id) for run_id in run_ids]
+        return all(alive)
+
+    def release(self, run_ids: Iterable[str]) -> None:
+        """Let go of runs."""
+        for run_id in run_ids:
+            holder = self.held.pop(run_id, None)
+            if holder is not None:
+                with contextlib.suppress(OSError):
+                    (self._locks / run_id / holder).unlink()
+                    (self._locks / run_id).rmdir()
+
+    @property
+    def _locks(self) -> Path:
+        return self.folder / "locks"
+
+    def _touch(self, run_id: str) -> bool:
+        holder = self.held.get(run_id)
+        if holder is None:
+            return False
+        try:
+            os.utime(self._locks / run_id / holder)
+        except FileNotFoundError:
+            self.held.pop(run_id, None)
+            return False
+        except OSError:  # the folder is out of reach for the moment: nobody else can have taken the run there
+            return True
+        return True
+
+    def _pulse(self) -> None:
+        while not self._over.wait(PULSE_SECONDS):
+            self.confirm(tuple(self.held))
+
+
+Stamps = Mapping[str, tuple[int, int]]
+"""Run ids and what `Store.stamp` gives for them, of runs that are stored."""
+
+
+def stamps_of(folder: Path, run_ids: Iterable[str]) -> Stamps:
+    """The stamps of those of the runs that are stored now."""
+    store = Store(folder)
+    return {run_id: stamp for run_id in run_ids if (stamp := store.stamp(run_id)) is not None}
+
+
+class CellLocks:
+    """The cells that one command makes of a grid which others may be making too: locks first, then the store.
+
+    A context, at whose end everything is let go.
+
+    Args:
+        folder: results folder.
+        cells: what the command has to make.
+        stamps: those of the stored runs (see `Store.stamp`) when it was decided what is to be made; default: now.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, cells: Iterable[Cell], stamps: Stamps | None = None) -> None:
+        self.folder, self.locks, self._store = Path(folder), Locks(folder), Store(folder)
+        run_ids = [run_id for cell in cells for run_id in cell.run_ids]
+        self._stamps = stamps_of(folder, run_ids) if stamps is None else stamps
+        self._deferred: list[Run] = []
+
+    def __enter__(self) -> CellLocks:
+        self.locks.__enter__()
+        self._store.recover(self._all_free)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.locks.__exit__(*error)
+
+    def lock(self, cell: Cell) -> Cell | None:
+        """The part of a cell that nobody else is making or has made meanwhile, for this process alone; None if empty.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        mine = self.locks.take(cell.run_ids)
+        made = mine & self.stored_since(cell)
+        self.locks.release(made)
+        self._deferred += [run for run in cell.runs if run.run_id not in mine]
+        free = [run for run in cell.runs if run.run_id in mine - made]
+        if len(free) == len(cell.runs):
+            return cell
+        return grid.cells(free)[0] if free else None
+
+    def stored_since(self, cell: Cell) -> set[str]:
+        """The runs of a cell that have been stored since it was decided to make them."""
+        return {run_id for run_id in cell.run_ids if self._store.stamp(run_id) != self._stamps.get(run_id)}
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether a locked cell is still this process's; to be asked before anything is written for it."""
+        return self.locks.confirm(cell.run_ids)
+
+    def of(self, cell: Cell) -> Locks:
+        """The locks of a locked cell, for the worker process that makes it."""
+        return Locks(self.folder, {run_id: self.locks.held[run_id] for run_id in cell.run_ids})
+
+    def release(self, cell: Cell) -> None:
+        """Let go of a cell; runs of it that have been lost are deferred."""
+        self._deferred += [run for run in cell.runs if run.run_id not in self.locks.held]
+        self.locks.release(cell.run_ids)
+
+    def deferred(self) -> list[Cell]:
+        """Cells of the runs that others held at some time, to be locked once more; forgets them."""
+        self._store.recover(self._all_free)
+        runs, self._deferred = self._deferred, []
+        return grid.cells(runs)
+
+    def elsewhere(self) -> dict[str, str]:
+        """Deferred runs that others are making now, by run id, with who it is."""
+        return holders(self.folder, [run.run_id for run in self._deferred])
+
+    def _all_free(self, run_ids: list[str]) -> bool:
+        """Whether nobody at work holds any of some runs."""
+        taken = self.locks.take(run_ids)
+        self.locks.release(taken)
+        return len(taken) == len(run_ids)
+
+
+def holders(folder: Path, run_ids: Iterable[str] | None = None) -> dict[str, str]:
+    """Who holds which runs, for people, by run id; those that nobody alive holds are left out.
+
+    Args:
+        folder: results folder.
+        run_ids: the runs to ask for; default: all that are held.
+    """
+    locks = Path(folder) / "locks"
+    if run_ids is None:
+        run_ids = sorted(os.listdir(locks)) if locks.is_dir() else []
+    held = {run_id: holder for run_id in run_ids if (holder := _holder(locks / run_id)) is not None}
+    if not held:
+        return {}
+    try:
+        now = server_time(locks / f".{_my_name()}")
+    except OSError:  # a folder to look at only: nobody has been silent for less than this
+        now = max(map(_last_sign, held.values()))
+    return {
+        run_id: f"process {holder.process} on {holder.place.name}"
+        for run_id, holder in held.items()
+        if not _is_dead(holder, now)
+    }
+
+
+class _Place(NamedTuple):
+    """Where a process is, as others tell it apart."""
+
+    name: str
+    """Name of the machine."""
+    hardware: str
+    """Hash of what stays when the machine is started anew."""
+    boot: str
+    """Hash of its last start."""
+    processes: str
+    """Hash of the name space of processes: only within it do two processes see each other."""
+
+
+class _Holder(NamedTuple):
+    """What the name of a lock's file says."""
+
+    path: Path
+    place: _Place
+    process: int
+    started: int
+    """In ticks since the machine's start; 0 where that is not told."""
+
+
+_NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{6})-([0-9a-f]{6})-([0-9a-f]{6})\.(\d+)\.(\d+)\.[0-9a-f]{8}")
+
+
+def _my_name() -> str:
+    """A new name for a file of this process."""
+    return f"{'-'.join(_here())}.{os.getpid()}.{_started(os.getpid()) or 0}.{uuid.uuid4().hex[:8]}"
+
+
+def _read(path: Path) -> _Holder | None:
+    """What a file's name says of its holder; None if it is no lock."""
+    found = _NAME.fullmatch(path.name.removeprefix("."))
+    return found and _Holder(path, _Place(*found.group(1, 2, 3, 4)), int(found[5]), int(found[6]))
+
+
+def _take(locks: Path, run_id: str) -> str | None:
+    """Take one run; the name of the new holder's file, or None if another holder is alive."""
+    mine = _my_name()
+    place, ready = locks / run_id, locks / f".{mine}"
+    ready.mkdir(parents=True)
+    try:
+        (ready / mine).touch()
+        now = (ready / mine).stat().st_mtime  # the file server's clock, which also dates the other's signs of life
+        for _ in range(3):  # each time round, another holder came or went in between
+            try:
+                ready.rename(place)
+                return mine
+            except OSError:
+                if place.is_symlink() or not place.is_dir():
+                    raise
+            other = _holder(place)
+            if other is None:
+                with contextlib.suppress(OSError):
+                    place.rmdir()  # where a folder cannot be renamed onto an empty one
+                continue
+            if not _is_dead(other, now):
+                return None
+            try:
+                other.path.rename(place / mine)
+                os.utime(place / mine)
+                return mine
+            except FileNotFoundError:
+                continue
+        strangers = [name for name in _names(place) if _read(place / name) is None]
+        if strangers:
+            raise UserError(f"{place / strangers[0]} is no lock of this suite; remove it")
+        return None
+    finally:
+        shutil.rmtree(ready, ignore_errors=True)
+
+
+def _sweep(locks: Path) -> None:
+    """Remove what killed processes left, and the folder if nothing else is in it; what is no lock stays."""
+    with contextlib.suppress(OSError):
+        now = server_time(locks / f".{_my_name()}")
+        for place in locks.iterdir():
+            holder = _read(place) if place.name.startswith(".") else _holder(place)
+            with contextlib.suppress(OSError):
+                if holder is not None and _is_dead(holder, now):
+                    if holder.path.is_dir():  # half made
+                        shutil.rmtree(holder.path)
+                    else:
+                        holder.path.unlink()
+                if not place.is_symlink():
+                    place.rmdir()
+        locks.rmdir()
+
+
+def _names(place: Path) -> list[str]:
+    """What lies in a run's folder of locks; nothing if it is a link to elsewhere."""
+    try:
+        return [] if place.is_symlink() else sorted(os.listdir(place))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _holder(place: Path) -> _Holder | None:
+    """Whose lock lies in a run's folder, alive or not."""
+    found = (_read(place / name) for name in _names(place))
+    return next((holder for holder in found if holder is not None), None)
+
+
+def _last_sign(holder: _Holder) -> float:
+    """When a holder last gave a sign of life, by the file server's clock; 0 if it has gone."""
+    try:
+        return holder.path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _is_dead(holder: _Holder, now: float) -> bool:
+    """Whether the holder of a lock is gone: its process has ended, or it was silent too long where none can look."""
+    here, there = _here(), holder.place
+    silent = now - _last_sign(holder)
+    if there[:2] != here[:2]:
+        return silent > EXPIRY_SECONDS
+    if there.boot != here.boot:  # this machine was started anew since
+        return True
+    if there.processes != here.processes:
+        return silent > EXPIRY_SECONDS
+    current = _started(holder.process)
+    return current is None or (holder.started not in (0, current))
+
+
+@cache
+def _here() -> _Place:
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", platform.node())[:60] or "machine"
+    address = uuid.getnode()
+    boot, space = "", ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        space = os.readlink("/proc/self/ns/pid")
+    # an address with this bit set is random, made up by Python because the machine has none
+    parts = ("" if address >> 40 & 1 else str(address), boot, space)
+    return _Place(name, *(hashlib.sha256(part.encode()).hexdigest()[:6] for part in parts))
+
+
+def _started(process: int) -> int | None:
+    """When a process of this machine began, in ticks since boot; 0 where that is not told; None if it has ended."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended, though it is still listed
+    except (OSError, IndexError, ValueError):
+        pass
+    if Path("/proc/self/stat").exists():
+        return None
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return 0

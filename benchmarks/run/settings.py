@@ -1,0 +1,35 @@
+"""How cells are run: what a user may set of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kit.contract import Policy
+
+Keep = Callable[[Path, str, Policy, int, Sequence[dict[str, Any]]], None]
+"""Results folder, run id, the policy as just evaluated, the lane of the run in it, its evaluation rows so far."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are run; nothing here changes what is learnt, but the device draws other random numbers."""
+
+    folder: Path
+    """Results folder."""
+    device: str = "cpu"
+    """Torch device."""
+    timeout: float | None = None
+    """Seconds of training and evaluation that a cell may take."""
+    checkpoint_minutes: float = 5.0
+    """Minutes between two checkpoints."""
+    wandb: bool = False
+    """Mirror finished runs to Weights & Biases."""
+    threads: int = 1
+    """Threads that step the environments of a cell."""
+    anew: bool = False
+    """Begin at the beginning, and drop the checkpoint of an interrupted run."""
+    keep: Keep | None = None
+    """Called for every lane after each evaluation; a function of a module, since it travels to other processes."""
