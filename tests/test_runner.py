@@ -93,7 +93,7 @@ def test_evaluation_neither_counts_as_training_nor_changes_it(tmp_path, monkeypa
     runner.run_cell(a_cell(evaluations=1), Settings(tmp_path / "once"))
     run = Store(tmp_path / "often").runs().iloc[0]
     assert run["eval_seconds"] > 4 * 0.3
-    assert run["train_seconds"] < 0.5
+    assert run["train_seconds"] < run["eval_seconds"]
     often, once = curves(tmp_path / "often"), curves(tmp_path / "once")
     assert often[often["final"]].reset_index(drop=True).equals(once)
 

@@ -300,7 +300,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     faulthandler.enable()
-    import torch
+    import torch  # not before its number of threads is set and the log is open
 
     torch.set_num_threads(1)
     _forward_warnings(connection)

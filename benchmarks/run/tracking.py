@@ -46,7 +46,7 @@ def mirror(record: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], 
     """
     run_id = record["run_id"]
     try:
-        import wandb
+        import wandb  # an extra
 
         os.environ.setdefault("WANDB_SILENT", "true")
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")
@@ -75,7 +75,7 @@ def curve(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _init(record: Mapping[str, Any], folder: Path, mode: str) -> Any:
-    import wandb
+    import wandb  # as above
 
     folder.mkdir(parents=True, exist_ok=True)
     columns = ("task", "env_id", "method", "demos", "subsample", "seed", "dataset_id", "dataset_hash", "config_hash")
