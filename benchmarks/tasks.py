@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.kit.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
 
 REFERENCES = Path(__file__).with_name("references.json")
 """Measured returns of the random and the expert policy, per task, with standard errors and versions."""
@@ -78,6 +79,8 @@ class Task:
 
     def normalize(self, returns: ArrayLike) -> np.ndarray:
         """Scores of the same shape as `returns`: 0 is random, 1 is the expert; NaN while a reference is unknown."""
+        import numpy as np  # the table itself needs none
+
         return (np.asarray(returns, dtype=np.float64) - self.random_return) / (self.expert_return - self.random_return)
 
 

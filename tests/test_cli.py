@@ -1,6 +1,8 @@
 """The command line from the outside: what it prints, what it refuses, and its exit codes."""
 
+import dataclasses
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +12,9 @@ import pytest
 import torch
 
 from benchmarks import terminal
+from benchmarks.kit.errors import UserError
+from benchmarks.plan import registry
+from benchmarks.plan.catalogue import catalogue
 from benchmarks.store.store import Store
 
 WALKER = "toy_methods:WALKER"
@@ -30,15 +35,68 @@ def run_options(out, *more):
     )
 
 
-def test_help_and_listings_import_nothing_heavy():
+ROOT = Path(__file__).parents[1]
+
+HEAVY = {"torch", "minari", "mujoco", "gymnasium", "pandas", "pyarrow", "matplotlib", "seaborn"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--help"], "Usage"),
+        (["tasks"], "Hopper-v5"),
+        (["methods"], "ndi-made"),
+        (["profiles"], "quick"),
+        (["references"], "walker2d"),
+        (["experts", "list"], "halfcheetah"),
+        (["run", "--help"], "--dry-run"),
+        (["run", "--methods", "bc", "--tasks", "hoper"], "did you mean hopper?"),
+        (["run", "--methods", "sca", "--tasks", "hopper"], "did you mean sac?"),
+    ],
+)
+def test_help_listings_and_mistyped_names_import_nothing_heavy(monkeypatch, tmp_path, arguments, shown):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code = (
-        "import sys, benchmarks.__main__ as m; sys.argv = ['ndi-bench', 'tasks']\n"
+        "import sys, benchmarks.__main__ as m\n"
         "try: m.main()\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'minari', 'mujoco', 'pandas', 'gymnasium', 'seaborn'} & set(sys.modules)))"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Hopper-v5" in done.stdout
+    for _ in range(1 + (arguments == ["methods"])):  # asked of the methods first
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert shown in done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_list_of_methods_is_asked_anew_when_code_or_packages_change(monkeypatch, tmp_path, bench):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "somebodys_module.py"
+    module.write_text("x = 1")
+    monkeypatch.setitem(sys.modules, "somebodys_module", importlib.import_module("somebodys_module"))
+    method = registry.find_method("bc")
+    labels = iter("ABCDEF")
+    monkeypatch.setattr(registry, "methods", lambda: {"bc": dataclasses.replace(method, label=next(labels))})
+
+    def label():
+        ((_, label, *_),) = catalogue()
+        return label
+
+    assert [label(), label()] == ["A", "A"]
+    module.write_text("x = 2")
+    assert [label(), label()] == ["B", "B"]
+    monkeypatch.setattr(registry, "method_points", lambda: ["bc = elsewhere:METHOD, mine 2.0"])
+    assert [label(), label()] == ["C", "C"]
+    (kept,) = (tmp_path / "cache" / "ndi-bench").iterdir()
+    kept.write_text(kept.read_text()[:100])
+    assert [label(), label()] == ["D", "D"]
+    module.unlink()
+    assert label() == "E"
+    monkeypatch.setattr(registry, "methods", lambda: {"bc": UserError("it is broken")})
+    monkeypatch.setattr(registry, "method_points", lambda: ["bc = elsewhere:METHOD, mine 3.0"])
+    for _ in range(2):
+        assert "it is broken" in bench("methods")[1]
 
 
 @pytest.mark.parametrize(

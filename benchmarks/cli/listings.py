@@ -28,19 +28,17 @@ def tasks() -> None:
 
 def methods(name: Annotated[str | None, typer.Argument(help="One method, to see its settings.")] = None) -> None:
     """List the methods; or show one method's settings with their values and what they mean."""
-    from benchmarks.plan import registry  # reads the entry points of all packages
+    from benchmarks.plan.catalogue import catalogue  # reads the entry points of all packages
 
     if name is not None:
         _show_method(name)
         return
     shown = table("Method", "Label", "Uses", "Summary")
-    for known, method in registry.methods().items():
-        if isinstance(method, UserError):
-            shown.add_row(known, "", "", f"[red]{escape(str(method))}[/red]")
-            continue
-        uses = ["demonstrations"] * method.demonstrations + ["environment"] * method.online
-        uses += ["true reward or expert"] * method.privileged
-        shown.add_row(known, escape(method.label), ", ".join(uses) or "nothing", escape(method.summary))
+    for entry in catalogue():
+        if isinstance(entry[1], UserError):
+            shown.add_row(entry[0], "", "", f"[red]{escape(str(entry[1]))}[/red]")
+        else:
+            shown.add_row(*map(escape, entry))
     console.print(shown)
 
 

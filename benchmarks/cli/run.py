@@ -108,7 +108,13 @@ def run(
 
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
-    from benchmarks import experiment  # pydantic, numpy: not for help
+    from benchmarks.plan import profiles, registry  # pydantic: not for help
+
+    chosen = profiles.chosen(profile, tasks=tasks, methods=methods)
+    registry.find_tasks(chosen.tasks)
+    for name in chosen.methods:
+        registry.check_method_name(name)
+    from benchmarks import experiment  # torch, MuJoCo: a mistyped name is told without them
 
     experiment.check_device(device)
     plan = experiment.plan(

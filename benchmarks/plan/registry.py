@@ -48,6 +48,16 @@ def method_names() -> list[str]:
     return sorted(_entry_points(METHODS))
 
 
+def method_points() -> list[str]:
+    """The entry points of all installed methods, "name = module:attribute, package version", sorted.
+
+    Raises:
+        UserError: two packages declare the same name.
+    """
+    points = _entry_points(METHODS).values()
+    return sorted(f"{p.name} = {p.value}, {_origin(p)} {p.dist.version if p.dist else ''}" for p in points)
+
+
 def methods() -> dict[str, Method | UserError]:
     """All installed methods by name; for one that cannot be loaded, the error that says which package is at fault.
 
@@ -55,6 +65,16 @@ def methods() -> dict[str, Method | UserError]:
         UserError: two packages declare the same name.
     """
     return {name: _attempt(lambda: find_method(name)) for name in method_names()}  # noqa: B023 - called at once
+
+
+def check_method_name(name: str) -> None:
+    """Refuse the name of a method that is not installed, without importing any; "module:attribute" is not looked at.
+
+    Raises:
+        UserError: there is no such method, or two packages declare the same name.
+    """
+    if ":" not in name:
+        _choose("method", name, _entry_points(METHODS))
 
 
 def find_method(name: str) -> Method:
@@ -177,6 +197,9 @@ def find_methods(references: Iterable[str]) -> dict[str, Method]:
     Raises:
         UserError: as `find_method`; or two of the methods have the same name.
     """
+    references = list(references)
+    for reference in references:
+        check_method_name(reference)
     found = {reference: find_method(reference) for reference in references}
     _check_distinct("methods", list(found.values()))
     return found
