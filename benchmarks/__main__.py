@@ -15,7 +15,7 @@ from .cli.report import report
 from .cli.run import run
 from .cli.store import store_app
 from .kit.errors import UserError
-from .terminal import show_own_warnings
+from .terminal import accept_all_characters, show_own_warnings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +32,7 @@ for name, group in {"demos": demos_app, "experts": experts_app, "store": store_a
 
 def main() -> None:
     """Entry point: mistakes of the user become one line and exit code 2."""
+    accept_all_characters()
     show_own_warnings()
     try:
         app()

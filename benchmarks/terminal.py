@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import warnings
 from typing import Any
 
@@ -31,6 +33,18 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def say(text: str) -> None:
+    """Print a line as it is: square brackets are no markup, and a path that is longer than the line stays whole."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def accept_all_characters() -> None:
+    """Print a character that the output's encoding lacks as an escape, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_own_warnings() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_help_listings_and_mistyped_names_import_nothing_heavy(monkeypatch, tmp_
         )
         assert shown in done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_no_output_encoding_ends_a_command(encoding):
+    code = (
+        "import sys, benchmarks.terminal as t; t.accept_all_characters()\n"
+        "t.say('out [bold]/\u2026 \u03bb');"
+        "shown = t.table('\u03bb'); shown.add_row('\u2265'); t.console.print(shown)\n"
+        "t.console.rule('x'); print('error: \u2026', file=sys.stderr)"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"out [bold]/")
+    assert b"\\u03bb" in done.stdout
 
 
 def test_the_list_of_methods_is_asked_anew_when_code_or_packages_change(monkeypatch, tmp_path, bench):

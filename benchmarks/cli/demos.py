@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, table
+from benchmarks.terminal import console, say, table
 
 if TYPE_CHECKING:
     from benchmarks.instrument.episodes import Episode
@@ -49,11 +49,9 @@ def build_demos(
     for found in registry.find_tasks(names):
         info = datasets.prepare(found, dataset)
         published = dataset == "embedded" and manifest.read().get(found.name, {}).get("content_hash")
-        console.print(
+        say(
             f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, "
             f"content {info.content_hash}{' as published' * (info.content_hash == published)}, in {info.path}",
-            highlight=False,
-            soft_wrap=True,
         )
 
 
@@ -69,10 +67,8 @@ def record_demos(
     from benchmarks.plan import registry
 
     info = datasets.record(registry.find_task(task), dataset_id, folder, episodes)
-    console.print(
+    say(
         f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, in {info.path}",
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -133,7 +129,7 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
         figure.savefig(path)
     except (OSError, ValueError) as error:
         raise UserError(f"--figure {path} cannot be written: {error}") from None
-    console.print(f"Marginals of states and actions: {path}", highlight=False, soft_wrap=True)
+    say(f"Marginals of states and actions: {path}")
 
 
 def _film(task: Task, episodes: list[Episode], seeds: tuple[int | None, ...], number: int, path: Path) -> None:
@@ -149,4 +145,4 @@ def _film(task: Task, episodes: list[Episode], seeds: tuple[int | None, ...], nu
         raise UserError(f"--render: episode {number} has no stored seed, so it cannot be played again")
     rendering.film(task, one, seed, path)
     note = "" if rendering.repeats(task, one, seed) else ", though this simulator does not repeat it exactly"
-    console.print(f"Episode {number}: {path}{note}", highlight=False, soft_wrap=True)
+    say(f"Episode {number}: {path}{note}")

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, table
+from benchmarks.terminal import console, say, table
 
 experts_app = typer.Typer(
     no_args_is_help=True, help="Experts: the policies behind the embedded demonstrations, and how to train more."
@@ -87,7 +87,7 @@ def train_expert(
         raise typer.Exit(130)
     _print_returns(card["task"], card["returns"])
     files = f"{out / card['task']}.safetensors and .json"
-    console.print(f"The expert after {card['steps']:,} steps is in {files}", highlight=False, soft_wrap=True)
+    say(f"The expert after {card['steps']:,} steps is in {files}")
 
 
 @experts_app.command("measure")
@@ -130,7 +130,7 @@ def publish_expert(
 def _print_returns(name: str, returns: dict[str, Any]) -> None:
     both = ", ".join(f"{kind} {_in_words(returns[kind])}" for kind in ("deterministic", "stochastic"))
     number = returns["stochastic"]["episodes"]
-    console.print(f"{name}: {both} ({number} episodes each)", highlight=False, soft_wrap=True)
+    say(f"{name}: {both} ({number} episodes each)")
 
 
 def _in_words(measured: dict[str, Any]) -> str:

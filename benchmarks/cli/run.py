@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError, near_miss
-from benchmarks.terminal import console, counted
+from benchmarks.terminal import console, counted, say
 
 if TYPE_CHECKING:
     from benchmarks.experiment import Plan
@@ -162,7 +162,7 @@ def _announce(plan: Plan, workers: int) -> None:
         preview.show_outdated(plan.runs, plan.folder)
     stored = "".join(f", {number} {status} in {plan.folder} already" for status, number in plan.kept.items())
     work = f"{counted(plan.remaining, 'run')} in {counted(len(plan.cells), 'process', 'processes')} to make"
-    console.print(work + stored, highlight=False)
+    say(work + stored)
     if plan.cells:
         console.print(preview.estimate(plan.cells, workers), highlight=False)
         preview.show_other_checkpoints(plan.folder, plan.cells)

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError, near_miss
-from benchmarks.terminal import console, counted, duration, table
+from benchmarks.terminal import console, counted, duration, say, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def verify_store(folder: Folder = QUICK) -> None:
         )
     wrong = sum(finding.wrong for finding in found)
     result = f"{counted(wrong, 'thing')} wrong" if wrong else "all is well"
-    console.print(f"{counted(runs, 'run')} in {folder}: {result}", highlight=False, soft_wrap=True)
+    say(f"{counted(runs, 'run')} in {folder}: {result}")
     if wrong:
         raise typer.Exit(1)
 
@@ -71,7 +71,7 @@ def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None
     if len(runs):
         console.print(shown)
     statuses = ", ".join(f"{number} {name}" for name, number in runs["status"].value_counts().items())
-    console.print(counted(len(runs), "run") + (f": {statuses}" if statuses else ""), highlight=False)
+    say(counted(len(runs), "run") + (f": {statuses}" if statuses else ""))
 
 
 @store_app.command("show")
@@ -122,7 +122,7 @@ def export_rows(
         raise UserError(f"{file} exists already; add --force to overwrite it")
     chosen = frame(folder, rows, task=task, method=method, status=status)
     _write(chosen, file)
-    console.print(f"{counted(len(chosen), 'row')} of {folder} written to {file}", highlight=False, soft_wrap=True)
+    say(f"{counted(len(chosen), 'row')} of {folder} written to {file}")
 
 
 def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:

@@ -59,7 +59,9 @@ def build(folder: Path, console: Console) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write the report to {folder}: {reason}; make room there or copy the folder") from None
-    console.print(f"Report: {folder / 'README.md'} ({len(written)} tables and figures beside it)", highlight=False)
+    console.print(
+        f"Report: {escape(str(folder / 'README.md'))} ({len(written)} tables and figures beside it)", highlight=False
+    )
 
 
 def check_place(folder: Path) -> None:

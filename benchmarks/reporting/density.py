@@ -91,7 +91,7 @@ def build(folder: Path, console: Console) -> None:
     images = "".join(f"\n![{name}]({name}.svg)\n\n{_CAPTIONS[name]}\n" for name in drawn)
     notes = "".join(f"\nWarning: {line}.\n" for line in lines)
     (folder / "README.md").write_text(to_markdown(shown) + notes + images, encoding="utf-8")
-    console.print(f"Rows, table and figures: {folder}", highlight=False, soft_wrap=True)
+    console.print(f"Rows, table and figures: {escape(str(folder))}", highlight=False, soft_wrap=True)
 
 
 class Correlation(NamedTuple):
