@@ -14,11 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from . import statistics, style
-from .board import Board
+from . import style
+from .board import Board, interval
 from .formats import EMPTY, Entry, Row, Table
 from .results import Variant
-from .tables import suffix
 
 ROOM = 24
 """Characters of all values that stand side by side below a panel; more are turned, or they would touch."""
@@ -40,7 +39,7 @@ class Ablation:
     @property
     def name(self) -> str:
         """File name without suffix."""
-        return f"ablation-{self.variants[0].method}-{self.setting.replace('.', '-')}-{suffix(self.board.demos)}"
+        return f"ablation-{self.variants[0].method}-{self.setting.replace('.', '-')}-{self.board.suffix}"
 
 
 def ablations(board: Board) -> list[Ablation]:
@@ -120,7 +119,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
 def _point(panel: Axes, place: int, scores: np.ndarray, look: style.Look) -> None:
     if not len(scores):
         return
-    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    low, high = interval(scores)
     panel.plot([place, place], [low, high], color=look.color, linewidth=3.2, alpha=0.45, solid_capstyle="butt")
     panel.plot([place - 0.12, place + 0.12], [scores.mean()] * 2, color=look.color, linewidth=1.8)
     panel.plot([place] * len(scores), scores, ".", color=look.color, markersize=6, mec="white", mew=0.5)
@@ -130,6 +129,6 @@ def _entry(scores: np.ndarray, digits: int) -> Entry:
     scores = scores[np.isfinite(scores)]
     if not len(scores):
         return EMPTY
-    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    low, high = interval(scores)
     spread = "" if np.isnan(low) else f"[{low:z.{digits}f}, {high:z.{digits}f}]"
     return Entry(f"{scores.mean():z.{digits}f}", spread)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.terminal import counted
+
 from . import statistics
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ class Sample(NamedTuple):
         """The faults in words, "" if there are none."""
         told = ", ".join(f"{number} {end}" for end, number in sorted(self.faults.items()))
         return f"{len(self.score)}/{len(self.places)} seed{'s' * (len(self.places) != 1)}, {told}" if told else ""
+
+
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean over seeds (seeds,); NaN with fewer than two."""
+    low, high = statistics.bootstrap_interval(statistics.mean, [scores]) if len(scores) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 class Aggregate(NamedTuple):
@@ -68,6 +76,16 @@ class Board:
     def __init__(self, results: Results, demos: int) -> None:
         self.results = results
         self.demos = demos
+
+    @property
+    def told(self) -> str:
+        """The number of demonstrations in words: "1 demonstration"."""
+        return counted(self.demos, "demonstration")
+
+    @property
+    def suffix(self) -> str:
+        """The same in names of files."""
+        return self.told.replace(" ", "-")
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -243,6 +243,24 @@ def _entry(values: pd.Series, digits: int) -> Entry:
     return Entry(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
 
 
+def plain(found: Diagnostics) -> dict[str, Any]:
+    """What a page's scripts draw: what an episode earns against its true return, by reward and behaviour."""
+    rewards = []
+    for reward in found.names:
+        cloned = found.of(reward, "bc")
+        groups = [{"label": "BC", "levels": cloned["level"].tolist(), **_points(cloned)}]
+        for behaviour, (marker, label) in _MARKED.items():
+            groups.append({"label": label, "marker": marker, **_points(found.of(reward, behaviour))})
+        value, low, high = found.correlation(reward)
+        told = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        rewards.append({"label": found.label(reward), "told": told, "groups": groups})
+    return {"rewards": rewards}
+
+
+def _points(rows: pd.DataFrame) -> dict[str, list[float]]:
+    return {"returns": rows["return"].round(3).tolist(), "scores": rows["earned"].round(5).tolist()}
+
+
 def return_figure(found: Diagnostics) -> Figure:
     """Score of the cloned policies against their true return, a panel per reward and statistic."""
     rewards, title = found.names, _title(found)

@@ -1,9 +1,10 @@
-"""A table as a value, and its three faces: terminal (rich), Markdown and LaTeX (booktabs)."""
+"""A table as a value, and its four faces: terminal (rich), Markdown, HTML and LaTeX (booktabs)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import NamedTuple
 
 import rich.box
@@ -158,6 +159,24 @@ def to_markdown(table: Table) -> str:
 
 def _markdown_line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
+
+
+def to_html(table: Table) -> str:
+    """The table as an HTML element with its notes below; every text is escaped."""
+
+    def entry(value: Entry) -> str:
+        text = escape(value.text) + (f"<sup>{table.letter(value)}</sup>" if value.note else "")
+        return f"<td>{f'<strong>{text}</strong>' if value.bold else text}</td>"
+
+    def line(row: Row) -> str:
+        label = f"<em>{escape(row.label)}</em>" if row.quiet else escape(row.label)
+        return f'<tr><th scope="row">{label}</th>{"".join(map(entry, row.entries))}</tr>'
+
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in table.header)
+    bodies = "".join(f"<tbody>{''.join(map(line, section))}</tbody>" for section in table.sections)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in _note_lines(table))
+    caption = f"<caption>{escape(table.title)}</caption>"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead>{bodies}</table>" + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def to_latex(table: Table) -> str:

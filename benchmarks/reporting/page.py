@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.files import inside, read_regular
 from benchmarks.kit.errors import UserError
 
 from .formats import EMPTY, Entry, Row, Table, to_markdown, without_repeats
 from .results import Results
 
+MARKDOWN, HTML = "README.md", "report.html"
+"""The pages of a results folder: to read, and to look at."""
+_HTML_MARK = '<meta name="generator" content="ndi-bench report">'
 _MARK = "Generated from the rows in `runs/` by `ndi-bench report`"
 
 _CAPTIONS = {
@@ -24,26 +29,32 @@ _CAPTIONS = {
 }
 
 
-def place(folder: Path) -> Path:
-    """Where the page of a results folder lies.
+def check(folder: Path) -> None:
+    """Refuse a folder in which something has the name of a page that is none.
 
     Raises:
-        UserError: something lies there that is no such page.
+        UserError: so it is.
     """
-    path = folder / "README.md"
-    if path.is_dir() or (path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace")):
-        raise UserError(f"{path} is not a report's and would be overwritten; move it away, or choose another folder")
-    return path
+    for name, mark in ((MARKDOWN, _MARK), (HTML, _HTML_MARK)):
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            ours = mark.encode() in read_regular(inside(folder, name))
+        except OSError:
+            ours = False
+        if not ours:
+            fix = "move it away, or choose another folder"
+            raise UserError(f"{path} is not a report's and would be overwritten; {fix}")
 
 
 def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
     """The page as Markdown; nothing in it depends on when or where it is made, only on the rows."""
-    profiles = ", ".join(sorted(results.runs["profile"].unique()))
     parts = [
-        f"# Results: {profiles}",
+        f"# {title(results)}",
         f"{_MARK}; do not edit, rebuild; "
         "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
-        "Markdown, LaTeX and SVG.",
+        "Markdown, LaTeX and SVG; `report.html`, which it writes too, is the same to look at, sort and filter.",
         *(to_markdown(table).strip() for table in without_repeats(tables)),
         *(f"### {caption(name)}\n\n![{caption(name)}](figures/{name}.svg)" for name in figures),
         to_markdown(runs_table(results)).strip(),
@@ -51,6 +62,11 @@ def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -
         _origin(results),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def title(results: Results) -> str:
+    """The heading of a page."""
+    return f"Results: {', '.join(sorted(results.runs['profile'].unique()))}"
 
 
 def caption(name: str) -> str:

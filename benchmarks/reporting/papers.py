@@ -24,6 +24,8 @@ class Paper:
     environments: Sequence[str]
     rows: Mapping[str, Sequence[Sequence[float]]]
     """Method -> one [mean] or [mean, spread] per environment."""
+    differences: Sequence[str] = ()
+    """In what its setting is known to differ from ours."""
 
     def values(self, method: str, environment: str) -> Sequence[float] | None:
         """[mean] or [mean, spread] of a method, None if the paper has none."""

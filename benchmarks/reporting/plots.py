@@ -1,11 +1,12 @@
 """The figures: learning curves, aggregates over tasks, and return against the number of demonstrations.
 
 Every function returns a matplotlib `Figure` of its own (no pyplot, nothing global is changed) or None where the scores
-give nothing to draw; `save` writes it as SVG, with the same bytes for the same rows.
+give nothing to draw; `svg` makes it a file, with the same bytes for the same rows.
 """
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
@@ -178,12 +179,19 @@ def _draw_numbers(panel: Axes, found: Mapping[int, np.ndarray], look: style.Look
     return line
 
 
-def save(figure: Figure, stem: Path) -> Path:
-    """Write `stem.svg` without date or version inside, so that equal figures are equal files."""
-    path = stem.with_name(f"{stem.name}.svg")
+def svg(figure: Figure) -> bytes:
+    """A figure without date or version inside, so that equal figures are equal files."""
     FigureCanvasAgg(figure)
+    content = io.BytesIO()
     with matplotlib.rc_context(style.theme()):
-        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
+    return content.getvalue()
+
+
+def save(figure: Figure, stem: Path) -> Path:
+    """Write `stem.svg`."""
+    path = stem.with_name(f"{stem.name}.svg")
+    path.write_bytes(svg(figure))
     return path
 
 

@@ -51,7 +51,7 @@ class Results:
     with a finite final score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN
     where there is none), `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where
     it is not defined) and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation,
-    and `run`, the place of its run in `runs`; it is sorted by that.
+    `run`, the place of its run in `runs`, by which it is sorted, and `core_seconds`, see the function.
     """
 
     runs: pd.DataFrame
@@ -60,6 +60,8 @@ class Results:
     """Run ids left out because a newer run of the same variant, task, demonstrations and seed is there."""
     varying: Mapping[str, Sequence[str]]
     """Method -> settings in which its variants differ."""
+    remarks: tuple[str, ...] = ()
+    """In what the protocols of several folders differ."""
 
     @classmethod
     def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
@@ -77,6 +79,7 @@ class Results:
         runs = runs[~stale].reset_index(drop=True)
         places = pd.Series(runs.index, index=runs["run_id"], name="run")
         evaluations = evaluations.join(places, on="run_id", how="inner").sort_values("run", kind="stable")
+        evaluations["core_seconds"] = core_seconds(runs, evaluations)
         return cls(runs, evaluations, superseded, varying)
 
     @cached_property
@@ -140,6 +143,23 @@ class Results:
         """Return of `random` or `expert`: mean over stored runs, else the task's own reference, else None."""
         stored = self.at(0).scores(method, task)
         return float(stored.mean()) if len(stored) else shipped_reference(task, method)
+
+
+def core_seconds(runs: pd.DataFrame, evaluations: pd.DataFrame) -> np.ndarray:
+    """Training time of runs up to each of their evaluations, (evaluations,): a lane's share of its process's.
+
+    Only the time of the whole training is stored; it is divided over the updates, or over the steps of a method that
+    makes none, as if each took the same.
+    """
+    own = runs.iloc[evaluations["run"].to_numpy()]
+    shares = []
+    for done, whole in (("update", "updates"), ("step", "steps")):
+        total = own[whole].to_numpy(np.float64)
+        reached = evaluations[done].to_numpy(np.float64)
+        shares.append(np.divide(reached, total, out=np.full_like(total, np.nan), where=total > 0))
+    share = np.where(np.isfinite(shares[0]), shares[0], np.nan_to_num(shares[1], nan=1.0))
+    seconds = own["train_seconds"].to_numpy(np.float64) / np.maximum(own["lanes"].to_numpy(np.float64), 1)
+    return np.asarray(np.minimum(share, 1.0) * seconds)
 
 
 def family(env_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,6 +31,13 @@ class Look:
     color: str
     marker: str
     dash: Dash = _SOLID
+
+    @property
+    def on_dark(self) -> str:
+        """The colour on a dark ground: the same hue, light enough to be seen."""
+        hue, lightness, saturation = colorsys.rgb_to_hls(*(int(self.color[n : n + 2], 16) / 255 for n in (1, 3, 5)))
+        light = 1 - lightness if saturation == 0 and lightness < 0.3 else max(lightness, 0.62)
+        return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue, light, saturation))
 
     @property
     def line(self) -> dict[str, Any]:

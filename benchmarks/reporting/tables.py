@@ -43,9 +43,9 @@ def returns_table(board: Board) -> Table:
         *notes.protocol(board, variants),
         *(f"{paper.title}: {paper.source}." for paper in beside if paper.title in quoted),
     ]
-    title = f"Return with {counted(board.demos, 'demonstration')}" if board.demos else "Return without demonstrations"
+    title = f"Return with {board.told}" if board.demos else "Return without demonstrations"
     header = ["Method", *map(board.results.title, board.results.tasks)]
-    return Table(f"returns-{suffix(board.demos)}", title, header, sections, told)
+    return Table(f"returns-{board.suffix}", title, header, sections, told)
 
 
 def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Sequence[Paper]) -> Column:
@@ -84,8 +84,8 @@ def normalized_table(board: Board) -> Table:
         *notes.protocol(board, board.variants),
     ]
     return Table(
-        f"normalized-{suffix(board.demos)}",
-        f"Normalised return with {counted(board.demos, 'demonstration')}" if board.demos else "Normalised return",
+        f"normalized-{board.suffix}",
+        f"Normalised return with {board.told}" if board.demos else "Normalised return",
         ["Method", *map(board.results.title, board.results.tasks), "IQM [95%]", "Gap"],
         _sections(board.variants, lambda v: [Row(v.label, [column[v.name] for column in columns])]),
         told,
@@ -132,7 +132,7 @@ def published_table(demos: int) -> Table | None:
             rows.append(Row(f"{label(method)}, {paper.title}", entries))
         sections.append(rows)
     return Table(
-        f"published-{suffix(demos)}",
+        f"published-{counted(demos, 'demonstration').replace(' ', '-')}",
         f"Published returns with {counted(demos, 'demonstration')}, as the papers give them",
         ["Method", *environments],
         sections,
@@ -142,11 +142,6 @@ def published_table(demos: int) -> Table | None:
             "a paper.",
         ],
     )
-
-
-def suffix(demos: int) -> str:
-    """How file names tell the number of demonstrations."""
-    return counted(demos, "demonstration").replace(" ", "-")
 
 
 def _entry(mean: float, std: float, digits: int, note: str = "", bold: bool = False) -> Entry:

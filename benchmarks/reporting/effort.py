@@ -1,0 +1,65 @@
+"""Time to expert: environment steps and core-seconds until a run first returns 90 % of what the expert does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .board import Board
+from .formats import EMPTY, Entry, Row, Table
+
+SHARE = 0.9
+"""Of the way from the random policy to the expert."""
+
+
+class Effort(NamedTuple):
+    """What the runs of a cell needed; medians over the seeds that arrived, NaN if none did."""
+
+    steps: float
+    seconds: float
+    """Core-seconds of training."""
+    arrived: int
+    """Seeds with an evaluation at that level or above."""
+    seeds: int
+    """Seeds that count."""
+
+
+def effort(board: Board, variant: str, task: str) -> Effort:
+    """Of one cell."""
+    rows = board.curves(variant, task)
+    arrived = rows[rows["normalized"] >= SHARE].drop_duplicates("run")
+    seeds = len(board.scores(variant, task))
+    if arrived.empty:
+        return Effort(np.nan, np.nan, 0, seeds)
+    return Effort(float(arrived["step"].median()), float(arrived["core_seconds"].median()), len(arrived), seeds)
+
+
+def effort_table(board: Board) -> Table | None:
+    """Methods down, tasks across; None where no run of a method that learns has arrived."""
+    learners = [variant for variant in board.scored if variant.method not in ("random", "expert")]
+    tasks = board.results.tasks
+    found = {variant: [effort(board, variant.name, task) for task in tasks] for variant in learners}
+    found = {variant: efforts for variant, efforts in found.items() if any(one.seeds for one in efforts)}
+    if not any(one.arrived for efforts in found.values() for one in efforts):
+        return None
+    return Table(
+        f"effort-{board.suffix}",
+        f"Time to {SHARE:.0%} of the expert's return" + (f", {board.told}" if board.demos else ""),
+        ["Method", *map(board.results.title, tasks)],
+        [[Row(variant.label, [_entry(one) for one in efforts]) for variant, efforts in found.items()]],
+        [
+            f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
+            "the random policy to the expert: medians over the seeds that arrived, with their number of all that do. "
+            "It is as fine as the evaluations lie apart; the time of a run is its lane's share of its process, spread "
+            "evenly over its updates, on the machines named below."
+        ],
+    )
+
+
+def _entry(found: Effort) -> Entry:
+    if not found.seeds:
+        return EMPTY
+    if not found.arrived:
+        return Entry("not reached", f"0/{found.seeds}")
+    return Entry(f"{found.seconds:,.0f} s", f"{found.steps:,.0f} steps, {found.arrived}/{found.seeds}")

@@ -1,0 +1,103 @@
+"""The interactive page: one HTML file that needs neither network nor server, made from the scores alone.
+
+Its figures are Vega's, whose script library comes with a Python package; what they show is `payload`'s. Every text of
+a row goes through Jinja's escaping or into a text node, so that none is ever read as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from benchmarks.files import inside, read_regular
+from benchmarks.terminal import counted
+
+from . import charts, density, payload
+from .formats import Table, to_html
+from .page import origin, title
+from .results import Results
+from .verdicts import RULE
+
+_SCRIPTS = ("state.js", "table.js", "runs.js", "charts.js", "main.js")
+_FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
+FILMS_BYTES = 1_000_000
+"""Films of a folder are embedded up to so many bytes together; others are named and stay beside the page."""
+
+
+def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) -> str:
+    """The page; nothing in it depends on when or where it is made, only on rows, films and diagnostics.
+
+    Args:
+        results: the scores.
+        tables: shown as they are at the end.
+        folders: results folders; films are looked for in `films/`, diagnostics of rewards in the folder itself.
+
+    Raises:
+        UserError: the rows of diagnostics cannot be read.
+    """
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    found = [density.Diagnostics.read(folder) for folder in folders if density.stored(folder)]
+    data = {
+        **payload.payload(results),
+        "densities": [density.plain(one) for one in found],
+        "specifications": charts.specifications(),
+    }
+    return environment.from_string(_asset("page.html.j2")).render(
+        title=title(results),
+        sentences=[payload.sentence(board) for board in results.boards[:1]],
+        facts=list(_facts(results)),
+        remarks=results.remarks,
+        rule=RULE,
+        densities=[{"table": density.table(one), "warnings": density.unfit(one)} for one in found],
+        films=[film for folder in folders for film in _films(folder)],
+        tables=tables,
+        as_html=lambda table: Markup(to_html(table)),
+        origin=origin(results),
+        data=Markup(payload.as_json(data)),
+        css=Markup(_asset("page.css")),
+        vega=Markup(charts.vega()),
+        scripts=[Markup(_asset(name)) for name in _SCRIPTS],
+    )
+
+
+def _asset(name: str) -> str:
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _facts(results: Results) -> Iterator[str]:
+    runs = results.runs
+    yield counted(len(runs), "run")
+    yield counted(runs["method"].nunique(), "method")
+    yield counted(len(results.tasks), "task")
+    yield counted(runs["seed"].nunique(), "seed")
+    ends = runs.loc[~runs["counted"], "status"].replace("completed", "without a final score").value_counts()
+    yield ", ".join(f"{number} {end}" for end, number in sorted(ends.items())) or "none failed"
+    if results.superseded:
+        yield f"{len(results.superseded)} superseded by newer runs are left out"
+
+
+def _films(folder: Path) -> Iterator[dict[str, Any]]:
+    """The films of a folder, by name: regular files in `films/` alone, whatever that holds."""
+    left = FILMS_BYTES
+    try:
+        names = sorted(path.name for path in inside(folder, "films").iterdir())
+    except OSError:
+        return
+    for name in names:
+        kind = _FILMS.get(Path(name).suffix.lower())
+        if kind is None:
+            continue
+        try:
+            content = read_regular(inside(folder, "films", name))
+        except OSError:
+            continue
+        embedded = len(content) <= left
+        left -= len(content) if embedded else 0
+        source = f"data:{kind};base64,{base64.b64encode(content).decode()}" if embedded else f"films/{name}"
+        yield {"title": Path(name).stem, "video": kind.startswith("video"), "source": source}

@@ -1,0 +1,83 @@
+"""A verdict on every cell that a paper has a number for: reproduced, above, below, or why there is none.
+
+Tasks, experts and simulators differ from the paper's, so returns are compared as shares of the way from the random
+policy (0) to the expert (1), each side by its own two references.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import style
+from .board import Board, Sample, interval
+from .papers import Paper, papers
+from .results import Variant, family
+
+REPRODUCED, ABOVE, BELOW, NOT_RUN = "reproduced", "above", "below", "not run"
+UNDECIDED = "one seed"
+FAILED = "failed"
+MARGIN = 0.05
+"""Differences of so much of the way from random to expert are none."""
+
+RULE = (
+    "Verdict: both sides as shares of the way from the random policy (0) to the expert (1), each by its own "
+    "references, since experts differ. Above or below: our 95% interval and the paper's mean ± spread lie more than "
+    f"{MARGIN} apart. One seed decides nothing."
+)
+
+
+class Verdict(NamedTuple):
+    """Our scores on one task against a paper's number."""
+
+    method: str
+    task: str
+    status: str
+    """`REPRODUCED`, `ABOVE`, `BELOW`, `NOT_RUN`, `UNDECIDED` or `FAILED` (it was run, and no run counts)."""
+    paper: Paper
+    published: tuple[float, float]
+    """Return and spread (NaN if the paper gives none)."""
+    share: tuple[float, float]
+    """The same, normalised by the paper's own references."""
+    differences: tuple[str, ...]
+    """What is known to differ, in words."""
+
+
+def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
+    """On one cell; None where no paper that is shown beside ours has a number, and for the references themselves."""
+    if variant.method in ("random", "expert"):
+        return None
+    environment = family(board.results.environment(task))
+    for paper in papers():
+        values = paper.values(variant.method, environment)
+        references = [paper.values(name, environment) for name in ("random", "expert")]
+        if paper.beside_ours and paper.demos == board.demos and values and all(references):
+            low, high = (float(one[0]) for one in references if one)
+            mean, spread = float(values[0]), float((*values, np.nan)[1])
+            share = (mean - low) / (high - low), spread / (high - low)
+            status = _status(board.sample(variant.name, task), share)
+            differences = _differences(board, variant, task, paper, high)
+            return Verdict(variant.method, task, status, paper, (mean, spread), share, differences)
+    return None
+
+
+def _status(sample: Sample, share: tuple[float, float]) -> str:
+    scores = sample.normalized[np.isfinite(sample.normalized)]
+    if not len(scores):
+        return FAILED if len(sample.places) else NOT_RUN
+    if len(scores) < 2:
+        return UNDECIDED
+    low, high = interval(scores)
+    reach = np.nan_to_num(share[1]) + MARGIN
+    return ABOVE if low > share[0] + reach else BELOW if high < share[0] - reach else REPRODUCED
+
+
+def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert: float) -> tuple[str, ...]:
+    found = []
+    ours = board.results.reference(task, "expert")
+    if ours is not None and abs(ours - expert) > 0.1 * abs(expert):
+        found.append(f"our expert returns {ours:,.0f}, the paper's {expert:,.0f}")
+    if variant.method in style.NOTES:
+        found.append(style.NOTES[variant.method].split(": ", 1)[1])
+    return (*found, *paper.differences)
