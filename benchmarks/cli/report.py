@@ -11,9 +11,22 @@ from benchmarks.terminal import console
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results/quick"),
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Results folders; several make one report. Default: results/quick.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it. Default: the folder; several need a place of their own.")
+    ] = None,
 ) -> None:
-    """Print the tables of a results folder and write tables and figures into it, from the stored rows alone."""
+    """Print the tables of results folders, and write tables, figures and pages from the stored rows alone.
+
+    `report.html` is to look at: one file that needs no network, with tables to sort and filter, curves, every run.
+
+    Runs of several folders are merged by their ids; in what their protocols differ is named.
+
+    Two folders and the diagnostics of rewards: ndi-bench report results/desk results/density/* --out results/mine
+    """
     from benchmarks import reporting  # pandas, matplotlib: not for listings and help
 
-    reporting.build(folder, console)
+    folder, *others = folders or [Path("results/quick")]
+    reporting.build(folder, console, *others, out=out)

@@ -6,6 +6,7 @@ paper's metric: KL(pi || pi_E) at the visited states, divided by that of uniform
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,7 +40,8 @@ class Ablation:
     @property
     def name(self) -> str:
         """File name without suffix."""
-        return f"ablation-{self.variants[0].method}-{self.setting.replace('.', '-')}-{self.board.suffix}"
+        about = re.sub(r"[^\w-]+", "-", f"{self.variants[0].method}-{self.setting}")
+        return f"ablation-{about}-{self.board.suffix}"
 
 
 def ablations(board: Board) -> list[Ablation]:

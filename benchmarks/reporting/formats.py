@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -140,20 +141,30 @@ def _note_lines(table: Table) -> list[str]:
     return [*marked, *table.notes]
 
 
+_MARKDOWN = re.compile(r"[\\`*<&$~]|(?<=\])\(|(?<!\w)_|_(?!\w)")
+
+
+def markdown_escape(text: str) -> str:
+    """Text that Markdown shows as it stands, on one line."""
+    return _MARKDOWN.sub(lambda found: "\\" + found[0], " ".join(text.splitlines()))
+
+
 def to_markdown(table: Table) -> str:
     """The table in GitHub's Markdown, with its title as heading and its notes as list."""
 
     def entry(value: Entry, quiet: bool) -> str:
-        text = value.text + _superscript(table.letter(value))
+        text = markdown_escape(value.text) + _superscript(table.letter(value))
         return f"**{text}**" if value.bold else f"*{text}*" if quiet and value != EMPTY else text
 
-    lines = [f"### {table.title}", "", _markdown_line(table.header)]
+    title, header = markdown_escape(table.title), [markdown_escape(text) for text in table.header]
+    lines = [f"### {title}", "", _markdown_line(header)]
     lines.append("|:--" + "|--:" * (len(table.header) - 1) + "|")
     for section in table.sections:
         for row in section:
-            label = f"*{row.label}*" if row.quiet else row.label
+            label = markdown_escape(row.label)
+            label = f"*{label}*" if row.quiet else label
             lines.append(_markdown_line([label, *(entry(value, row.quiet) for value in row.entries)]))
-    notes = [f"- {line}" for line in _note_lines(table)]
+    notes = [f"- {markdown_escape(line)}" for line in _note_lines(table)]
     return "\n".join([*lines, "", *notes]) + "\n"
 
 
@@ -179,14 +190,20 @@ def to_html(table: Table) -> str:
     return f"<table>{caption}<thead><tr>{head}</tr></thead>{bodies}</table>" + (f"<ul>{notes}</ul>" if notes else "")
 
 
+_NUMBERS = re.compile(r"[-+\d., ±\[\]/()]*")
+
+
 def to_latex(table: Table) -> str:
     """The table for LaTeX with booktabs, ready to be put in with `input`; the notes stand below in small print."""
 
     def entry(value: Entry) -> str:
         if value == EMPTY:
             return "--"
-        body = value.text.replace("±", r"\pm").replace(" [", r"\; [")
-        body = rf"$\mathbf{{{body}}}$" if value.bold else f"${body}$"
+        if _NUMBERS.fullmatch(value.text):
+            body = value.text.replace("±", r"\pm").replace(" [", r"\; [")
+            body = rf"$\mathbf{{{body}}}$" if value.bold else f"${body}$"
+        else:
+            body = rf"\textbf{{{latex_escape(value.text)}}}" if value.bold else latex_escape(value.text)
         letter = table.letter(value)
         return body + (rf"\textsuperscript{{{letter}}}" if letter else "")
 

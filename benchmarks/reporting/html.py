@@ -43,11 +43,8 @@ def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) 
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found = [density.Diagnostics.read(folder) for folder in folders if density.stored(folder)]
-    data = {
-        **payload.payload(results),
-        "densities": [density.plain(one) for one in found],
-        "specifications": charts.specifications(),
-    }
+    data = payload.payload(results) | {"specifications": charts.specifications()}
+    data["densities"] = [density.plain(one) for one in found]
     return environment.from_string(_asset("page.html.j2")).render(
         title=title(results),
         sentences=[payload.sentence(board) for board in results.boards[:1]],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,8 +12,8 @@ import numpy as np
 from benchmarks.files import inside, read_regular
 from benchmarks.kit.errors import UserError
 
-from .formats import EMPTY, Entry, Row, Table, to_markdown, without_repeats
-from .results import Results
+from .formats import EMPTY, Entry, Row, Table, markdown_escape, to_markdown, without_repeats
+from .results import Results, settings
 
 MARKDOWN, HTML = "README.md", "report.html"
 """The pages of a results folder: to read, and to look at."""
@@ -51,7 +50,7 @@ def check(folder: Path) -> None:
 def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
     """The page as Markdown; nothing in it depends on when or where it is made, only on the rows."""
     parts = [
-        f"# {title(results)}",
+        f"# {markdown_escape(title(results))}",
         f"{_MARK}; do not edit, rebuild; "
         "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
         "Markdown, LaTeX and SVG; `report.html`, which it writes too, is the same to look at, sort and filter.",
@@ -97,7 +96,7 @@ def runs_table(results: Results) -> Table:
     notes = ["Runs that count / runs, and median training time of a run, in minutes."]
     if results.superseded:
         newer = "Left out, since a newer run of the same method, task, demonstrations and seed is there: "
-        notes.append(newer + ", ".join(f"`{run}`" for run in results.superseded) + ".")
+        notes.append(newer + ", ".join(results.superseded) + ".")
     header = ["Method", "Demonstrations", "Seeds", *map(results.title, results.tasks)]
     return Table("runs", "Runs", header, sections, notes)
 
@@ -109,7 +108,8 @@ def _failures(results: Results) -> str:
         return ""
     errors = rows["error"].astype("object").where(rows["error"].notna(), "")
     lines = [
-        f"- `{run}`: {status}" + (f" ({str(error).strip().splitlines()[-1]})" if str(error).strip() else "")
+        f"- `{run.replace('`', '')}`: {status}"
+        + (f" ({markdown_escape(str(error).strip().splitlines()[-1])})" if str(error).strip() else "")
         for run, status, error in zip(rows["run_id"], rows["status"], errors, strict=True)
     ]
     return "\n".join(["### Runs that do not count", "", *lines])
@@ -118,7 +118,8 @@ def _failures(results: Results) -> str:
 def _origin(results: Results) -> str:
     """Code, data and machines behind the runs."""
     facts = origin(results)
-    return "\n".join(["### Origin", "", *(f"- {name}: {', '.join(told) or 'none'}." for name, told in facts.items())])
+    lines = [f"- {name}: {markdown_escape(', '.join(told) or 'none')}." for name, told in facts.items()]
+    return "\n".join(["### Origin", "", *lines])
 
 
 def origin(results: Results) -> dict[str, list[str]]:
@@ -130,8 +131,8 @@ def origin(results: Results) -> dict[str, list[str]]:
     )
     versions: dict[str, set[str]] = {}
     for text in runs["versions"].unique():
-        for name, version in json.loads(text).items():
-            versions.setdefault(name, set()).add(str(version))
+        for name, version in settings(text).items():
+            versions.setdefault(name, set()).add(version)
     facts: dict[str, Iterable[str]] = {
         "Commit": [f"{commit} ({number} runs)" for commit, number in commits.items()],
         "Datasets": runs["dataset_id"].dropna().unique(),

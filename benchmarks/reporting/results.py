@@ -66,6 +66,7 @@ class Results:
     @classmethod
     def of(cls, runs: pd.DataFrame, evaluations: pd.DataFrame) -> Results:
         """Arrange the frames of a store, as `Store.averages` gives them."""
+        runs, evaluations = _visible(runs), _visible(evaluations)
         wanted = ["run_id", "return", "normalized", "kl", "kl_uniform", "episodes"]
         final = evaluations.loc[evaluations["final"], wanted].drop_duplicates("run_id", keep="last")
         runs = runs.merge(final.rename(columns={"return": "score"}), how="left", on="run_id")
@@ -162,6 +163,23 @@ def core_seconds(runs: pd.DataFrame, evaluations: pd.DataFrame) -> np.ndarray:
     return np.asarray(np.minimum(share, 1.0) * seconds)
 
 
+def _visible(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with characters that steer a terminal or turn text around written out, so that all text is text."""
+    columns = {}
+    for name in frame.columns[[kind.kind in "OT" or kind == "str" for kind in frame.dtypes]]:
+        texts = [value for value in frame[name].unique() if isinstance(value, str)] if name != "episode_ids" else []
+        written = {text: plain for text in texts if (plain := _written_out(text)) != text}
+        if written:
+            columns[name] = frame[name].map(lambda value, written=written: written.get(value, value))
+    return frame.assign(**columns)
+
+
+def _written_out(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def family(env_id: str) -> str:
     """Name of a Gymnasium environment without namespace and version: "Hopper" for "Hopper-v5"."""
     return env_id.rsplit("/", 1)[-1].rsplit("-v", 1)[0]
@@ -176,8 +194,14 @@ def shipped_reference(task: str, method: str) -> float | None:
 
 
 def settings(config: str) -> dict[str, str]:
-    """Fields of a config's JSON text as text, nested ones with their names joined by dots."""
-    return dict(_flatten(json.loads(config), ""))
+    """Fields of a config's JSON text as text, nested ones with their names joined by dots.
+
+    What is no JSON object is one field without a name.
+    """
+    try:
+        return dict(_flatten(json.loads(config), ""))
+    except (ValueError, RecursionError):
+        return {"": config}
 
 
 def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
