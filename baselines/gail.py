@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.examination import carried_out
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.optimiser import Adam
@@ -55,8 +55,8 @@ class GAILConfig:
     absorbing: bool = False
     """Learn the value of what follows a terminal state (DAC) instead of setting it to 0."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
-    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. Its `compile` holds for
-    the discriminator too."""
+    """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. Its `compile` and
+    `precision` hold for the discriminator too."""
 
 
 def discriminator_loss(discriminator: MLP, expert: Tensor, agent: Tensor, mix: Tensor, config: GAILConfig) -> Tensor:
@@ -113,7 +113,7 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
         optimiser.descend(loss)
         return {"discriminator_loss": loss.detach()}
 
-    step = accelerated(draw, discriminate, problem.device, compile=config.sac.compile)
+    step = carried_out("discriminator", draw, discriminate, problem, config.sac, (discriminator,))
     if not problem.keep(
         learner=learner, experience=experience, discriminator=discriminator, optimiser=optimiser, streams=streams
     ):

@@ -26,10 +26,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.examination import carried_out
+from benchmarks.kit.forms import StepConfig
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, follow, orthogonal
 from benchmarks.kit.optimiser import Adam
@@ -38,7 +39,7 @@ from benchmarks.kit.standardiser import Standardiser
 
 
 @dataclass(frozen=True)
-class IQLearnConfig:
+class IQLearnConfig(StepConfig):
     """Settings of IQ-Learn, all from the authors' code; `Method.per_task` holds what they change by task."""
 
     hidden: Sizes = (256, 256)
@@ -67,6 +68,10 @@ class IQLearnConfig:
     """Updates per environment step."""
     learning_starts: Steps = 1280
     """Environment steps before the first update, with the initial policy (at most a tenth of the budget)."""
+
+    def expected_updates(self, budget: int) -> int:
+        """Updates of a lane in a cell of so many environment steps."""
+        return budget * self.updates_per_step
 
 
 def objective(rewards: Tensor, state_values: Tensor, targets: Tensor, config: IQLearnConfig) -> Tensor:
@@ -111,7 +116,9 @@ class IQLearn(Composite):
         self.actor_optimiser = Adam(self.policy.parameters(), config.actor_learning_rate)
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
-        self._step = accelerated(self.draw, self.learn, problem.device)
+        self._target = list(self.target.parameters())  # listed once: to find them takes a while
+        networks = self.policy, self.critic, self.target
+        self._step = carried_out("learner", self.draw, self.learn, problem, config, networks)
 
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
@@ -137,7 +144,7 @@ class IQLearn(Composite):
         loss, rewards = self.critic_loss(noise, next_noise, batch)
         self.critic_optimiser.descend(loss)
         self.actor_optimiser.descend(self.actor_loss(actor_noise, batch))
-        follow(self.target.parameters(), self.critic.parameters(), self.config.target_rate)
+        follow(self._target, self.critic_optimiser.parameters, self.config.target_rate)
         return {"loss": loss.detach(), "reward": rewards.detach().mean(-1)}
 
     def critic_loss(self, noise: Tensor, next_noise: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

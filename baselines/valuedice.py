@@ -16,17 +16,19 @@ Source: google-research/google-research, folder value_dice; its port in acme for
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from benchmarks.kit.acceleration import accelerated
 from benchmarks.kit.bounds import Count, NonNegative, Part, Positive, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
+from benchmarks.kit.examination import carried_out
+from benchmarks.kit.forms import StepConfig
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, orthogonal
 from benchmarks.kit.optimiser import Adam
@@ -35,8 +37,10 @@ from benchmarks.kit.standardiser import Standardiser
 
 
 @dataclass(frozen=True)
-class ValueDICEConfig:
+class ValueDICEConfig(StepConfig):
     """Settings of ValueDICE, all from the authors' code unless a field says otherwise."""
+
+    AUTO: ClassVar[Mapping[str, Any]] = {"compile": False}  # precision came later: runs are known without it
 
     hidden: Sizes = (256, 256)
     """Hidden ReLU units of nu and actor."""
@@ -65,8 +69,10 @@ class ValueDICEConfig:
     """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
     offline_updates: Count = 100_000
     """Updates of the offline method, which has no environment steps to count by; no source says how many."""
-    compile: bool = False
-    """Compile the update with torch.compile (needs a C++ compiler, and time at the start of every process)."""
+
+    def expected_updates(self, budget: int) -> int:
+        """Updates of a lane in a cell of so many environment steps; offline there are none."""
+        return budget * self.updates_per_step or self.offline_updates
 
 
 def objective(delta_expert: Tensor, delta_replay: Tensor, initial: Tensor, config: ValueDICEConfig) -> Tensor:
@@ -137,7 +143,8 @@ class ValueDICE(Composite):
         self.noise = problem.streams("policy noise")
         self.exploration = problem.streams("exploration")
         self.mix = problem.streams("interpolation")
-        self._step = accelerated(self.draw, self.learn, problem.device, compile=config.compile)
+        networks = self.policy, self.nu
+        self._step = carried_out("learner", self.draw, self.learn, problem, config, networks)
 
     def explore(self, observations: Tensor) -> Tensor:
         """Behaviour (L, N, A): the deterministic action plus Gaussian noise, clipped to [-1, 1]."""

@@ -7,19 +7,22 @@ those of plain PyTorch.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import os
 import warnings
-from collections.abc import Callable, Hashable, Iterable
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Generic, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from .errors import UserError
+from .forms import Precision, cache_folder
 from .networks import MLP
 from .replay import Batch
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""Precisions of hidden layers; losses, parameters and optimisers are always single precision."""
 WARM_UP = 3
 """Steps made one operation at a time before a CUDA graph is recorded, as PyTorch's documentation asks."""
 
@@ -42,12 +45,12 @@ def accelerated(
     draw: Draw,
     learn: Learn,
     device: torch.device,
-    *,
     compile: bool = False,
     precision: Precision = "float32",
     networks: Iterable[nn.Module] = (),
     cuda_graph: bool = False,
     generators: Iterable[torch.Generator] = (),
+    failed: Callable[[], None] = lambda: None,
 ) -> Callable[..., dict[str, Tensor]]:
     """A learner's step, `learn(*draw(variant, *batches), *batches)`, as a function of a variant and batches.
 
@@ -60,6 +63,7 @@ def accelerated(
         networks: the modules whose perceptrons take that precision.
         cuda_graph: on CUDA, replay drawing and learning as one graph per variant; without effect on a CPU.
         generators: what `draw` draws from.
+        failed: called if `learn` cannot be compiled, and runs plainly from then on.
 
     Raises:
         UserError: the precision is not to be had on this device.
@@ -69,7 +73,7 @@ def accelerated(
         for module in network.modules():
             if isinstance(module, MLP):
                 module.rounded = precision == "bfloat16"
-    learn = Compiled(learn) if compile else learn
+    learn = Compiled(learn, failed) if compile else learn
 
     def step(variant: Hashable, *batches: Batch) -> dict[str, Tensor]:
         return learn(*draw(variant, *batches), *batches)
@@ -99,10 +103,18 @@ class Compiled(Generic[P, R]):
     It may take gradients of its own (`torch.autograd.grad`) and change tensors in place, as a whole step of a learner
     does: then nothing is left to Python but one call. Compiled code fuses the elementwise operations between the
     products. Results differ from plain ones in the last bits, and do not depend on whether a run was interrupted.
+
+    What was compiled is kept in `cache_folder` (or where `TORCHINDUCTOR_CACHE_DIR` says), for all processes of the
+    machine; of several that need the same at the same time one compiles, and the others wait for it.
+
+    Args:
+        function: what is compiled; of tensors, batches and None.
+        failed: called if that does not work.
     """
 
-    def __init__(self, function: Callable[P, R]) -> None:
-        self._plain, self._works = function, False
+    def __init__(self, function: Callable[P, R], failed: Callable[[], None] = lambda: None) -> None:
+        self._plain, self._failed, self._made = function, failed, set[str]()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"torch-{torch.__version__}"))
         # no public switch says so; an older torch has none and compiles a function that takes gradients in pieces
         if hasattr(torch._dynamo.config, "trace_autograd_ops"):
             torch._dynamo.config.trace_autograd_ops = True
@@ -116,20 +128,41 @@ class Compiled(Generic[P, R]):
         """What the function gives."""
         if self._compiled is None:
             return self._plain(*args, **kwargs)
+        kind = _kind(args)
+        if kind in self._made:
+            return self._compiled(*args, **kwargs)
         try:
-            with warnings.catch_warnings():
+            with alone(kind), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what the compiler warns of while it looks at the code is its own
                 result = self._compiled(*args, **kwargs)
         except Exception as error:  # every part of the compiler has errors of its own
-            if self._works:
+            if self._made:
                 raise
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             message = f"the learner cannot be compiled here and runs without (is a C++ compiler installed?): {reason}"
             warnings.warn(message, AccelerationWarning, stacklevel=2)
+            self._failed()
             self._compiled = None
             return self._plain(*args, **kwargs)
-        self._works = True
+        self._made.add(kind)
         return result
+
+
+def _kind(arguments: Iterable[Any]) -> str:
+    """The shapes that a compiled function is made for, as text; batches among its arguments count by their columns."""
+    flat = [part for argument in arguments for part in (argument if isinstance(argument, tuple) else (argument,))]
+    return " ".join("x".join(map(str, part.shape)) if isinstance(part, Tensor) else str(part) for part in flat)
+
+
+@contextmanager
+def alone(purpose: str) -> Iterator[None]:
+    """Be the machine's only process with this purpose; where files cannot be locked, others may be, too."""
+    path = cache_folder() / "locks" / hashlib.sha256(purpose.encode()).hexdigest()[:16]
+    with ExitStack() as stack:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(path.open("w")), fcntl.LOCK_EX)
+        yield
 
 
 class Graphed:

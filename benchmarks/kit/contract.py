@@ -126,6 +126,9 @@ class Problem:
     tell: Callable[[str, int, int], None] = lambda what, done, most: None
     """Called now and then in long work between two steps, such as a fit: what it is, how much of it is done, and of how
     much. The bench shows it, and may end the work there with an exception."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What a run's record says beside the versions of packages, by name, such as how a learner's steps were carried out
+    where that is not plain PyTorch."""
 
     @property
     def lanes(self) -> int:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .acceleration import Precision, accelerated
 from .bounds import Count, NonNegative, Part, Positive, Rate, Share, Sizes, Steps
 from .cloning import FIT, clone, cloning_loss
 from .composite import Composite, assign
 from .contract import Problem
+from .examination import carried_out
+from .forms import StepConfig
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
 from .replay import Batch, Replay
@@ -24,7 +25,7 @@ from .standardiser import Standardiser
 
 
 @dataclass(frozen=True)
-class SACConfig:
+class SACConfig(StepConfig):
     """Settings of the shared learner."""
 
     hidden: Sizes = (256, 256)
@@ -63,11 +64,6 @@ class SACConfig:
     """Rate of the running average of the actor's weights, by its updates, that is handed over as the policy (as
     `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
     moment, such as how to begin an episode, of which a replay holds few, does not decide an evaluation."""
-    precision: Precision = "float32"
-    """Precision of the hidden layers of actor and critics: "float32", "tf32" (CUDA) or "bfloat16" (CUDA, and CPUs that
-    have it)."""
-    compile: bool = False
-    """Compile the update with torch.compile (needs a C++ compiler, and time at the start of every process)."""
     cuda_graph: bool = True
     """On CUDA, replay the whole update as one graph; without effect on a CPU."""
 
@@ -81,10 +77,15 @@ class SACConfig:
         """Cost of an environment step relative to the default setting, for estimates only.
 
         A measured split: 40 % does not depend on sizes, of which compilation saves a good half, and 60 % grows with the
-        products.
+        products, of which bfloat16 saves two fifths.
         """
         products = self.batch_size * math.prod(self.hidden) / (128 * 256 * 256)
-        return self.updates_per_step * ((0.15 if self.compile else 0.4) + 0.6 * products)
+        rounded = 0.36 if self.precision == "bfloat16" else 0.6
+        return self.updates_per_step * ((0.15 if self.compile is True else 0.4) + rounded * products)
+
+    def expected_updates(self, budget: int) -> int:
+        """Updates of a lane in a cell of so many environment steps."""
+        return budget * self.updates_per_step
 
 
 class SAC(Composite):
@@ -127,11 +128,10 @@ class SAC(Composite):
         # listed once: to find them takes a while
         self._actor, self._deployed = list(self.policy.parameters()), list(self.deployed.parameters())
         self._target = list(self.target.parameters())
-        self._step = accelerated(
-            self.draw, self.learn, problem.device, compile=config.compile, precision=config.precision,
-            networks=(self.policy, self.deployed, self.critic, self.target), cuda_graph=config.cuda_graph,
-            generators=self.noise.generators,
-        )  # fmt: skip
+        networks = self.policy, self.deployed, self.critic, self.target
+        self._step = carried_out(
+            "learner", self.draw, self.learn, problem, config, networks, config.cuda_graph, self.noise.generators
+        )
 
     @property
     def temperature(self) -> Tensor:

@@ -16,7 +16,10 @@ from benchmarks.plan.configuration import configure, settings
 from benchmarks.terminal import counted
 
 OBSERVATIONS, ACTIONS = 17, 6
-BUDGET = 20_000
+BUDGET = 10_000
+"""Environment steps of a cell, too few for anything but plain steps."""
+LONG = 50_000
+"""Those of a cell whose steps are as fast as the machine can."""
 PERIOD = 4
 """Environment steps timed together: the actor learns at every second update, a discriminator at every fourth."""
 FIT_STEPS = 20
@@ -74,13 +77,13 @@ def learners() -> list[str]:
     return sorted(name for name, method in installed.items() if method.online or method.demonstrations)
 
 
-def training(method: Method, lanes: int = 1) -> Iterator[Progress]:
+def training(method: Method, lanes: int = 1, budget: int = BUDGET) -> Iterator[Progress]:
     """A method under way in a cell of imaginary environments, just past its first update."""
     config = method.config
     if method.online:
         shortened = {name: FIT_STEPS for name in settings(config) if name.endswith("fit.steps")}
         config = configure(config, shortened)
-    progress = method.train(problem(lanes, privileged=method.privileged), config)
+    progress = method.train(problem(lanes, budget=budget, privileged=method.privileged), config)
     while not next(progress).updates:
         pass
     return progress

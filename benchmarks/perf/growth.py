@@ -111,7 +111,7 @@ def _median_seconds(function: Callable[[], Any]) -> tuple[float, int]:
 
 def _update(size: Size) -> tuple[Callable[[], Any], int]:
     problem = cases.problem(size.lanes, size.observations)
-    config = SACConfig(batch_size=size.batch)
+    config = SACConfig(batch_size=size.batch, compile=False)
     sac, batch = SAC(problem, config, Standardiser.identity(problem)), cases.batch(*asdict(size).values())
 
     def updates() -> None:

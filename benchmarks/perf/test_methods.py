@@ -1,4 +1,4 @@
-"""Every installed method's own training loop, all but the simulation, in turns with plain SAC's."""
+"""Every installed method's own training loop, all but the simulation, in turns with SAC's on the true reward."""
 
 import pytest
 
@@ -23,3 +23,15 @@ def test_method(measure, name):
     measure(
         advance, "update", updates, beside=beside, beside_name="plain SAC", estimate=estimate, arithmetic=arithmetic
     )
+
+
+@pytest.mark.benchmark(group="Methods in long cells, without simulation")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch deprecates
+@pytest.mark.parametrize("name", [name for name in cases.learners() if registry.find_method(name).online])
+def test_method_in_a_long_cell(measure, name):
+    """As fast as the machine can, both."""
+    advance, beside = (
+        cases.advance(cases.training(registry.find_method(each), budget=cases.LONG)) for each in (name, "sac")
+    )
+    before = advance()
+    measure(advance, "update", advance() - before, beside=beside, beside_name="SAC")

@@ -16,14 +16,15 @@ PRECISIONS = ["float32", "bfloat16"]
 @pytest.mark.parametrize("lanes", [1, 5, 32], ids=cases.lane_name)
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_sac_update(measure, lanes, precision):
-    measure_updates(measure, lanes, SACConfig(precision=precision))
+    measure_updates(measure, lanes, SACConfig(compile=False, precision=precision))
 
 
 @pytest.mark.benchmark(group="SAC update, compiled")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what torch deprecates
 @pytest.mark.parametrize("lanes", [1, 5], ids=cases.lane_name)
-def test_compiled_update(measure, lanes):
-    measure_updates(measure, lanes, SACConfig(compile=True))
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_compiled_update(measure, lanes, precision):
+    measure_updates(measure, lanes, SACConfig(compile=True, precision=precision))
 
 
 @pytest.mark.benchmark(group="SAC update as beside the peers")

@@ -22,6 +22,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.kit.forms import Form, StepConfig, settled
 
 Config = TypeVar("Config")
 
@@ -74,8 +75,9 @@ def settings(config: Any) -> dict[str, Any]:
 
 def changes(config: Any, own: Any) -> str:
     """The settings of a config that differ from a method's own, as JSON by dotted name."""
-    before = settings(own)
-    differing = {name: value for name, value in settings(config).items() if value != before[name]}
+    plain = lambda config: settings(settled(config, 0, Form))  # noqa: E731 - what is left to the machine is no change
+    before, after = plain(own), plain(config)
+    differing = {name: value for name, value in after.items() if value != before[name]}
     return json.dumps(differing, sort_keys=True)
 
 
@@ -85,7 +87,10 @@ def describe(config: Any) -> list[Setting]:
 
 
 def as_json(config: Any) -> str:
-    """The canonical JSON text of a config: sorted keys, no spaces, and 1 for 1.0; equal configs give equal text."""
+    """The canonical JSON text of a config: sorted keys, no spaces, and 1 for 1.0; equal configs give equal text.
+
+    What is left to the machine counts as `kit.forms.StepConfig.AUTO` says: it is no part of what a run is.
+    """
     return json.dumps(_plain(config), sort_keys=True, separators=(",", ":"))
 
 
@@ -217,7 +222,11 @@ def _tuples(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Dictionaries, lists and scalars; whole floats become ints, so that 1 and 1.0 are the same setting."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        values = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        if isinstance(value, StepConfig):
+            values = {name: value.AUTO.get(name) if one == "auto" else one for name, one in values.items()
+                      if one != "auto" or name in value.AUTO}  # fmt: skip
+        return values
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.kit.forms import assumed, is_compiled, settled
 from benchmarks.tasks import Task
 
 from . import registry
@@ -30,6 +31,8 @@ UPDATES_PER_SECOND = 130.0
 of a 2-core x86 server), with one environment step each. Only estimates depend on it."""
 START_SECONDS = 8.0
 """What a cell costs before it trains: a process, its imports, the demonstrations."""
+COMPILE_SECONDS = 30.0
+"""What it costs to compile a cell's updates: between sizes that the machine knows and others."""
 RETRIABLE = ("failed", "diverged", "timeout")
 """How a stored run can have ended without a result."""
 
@@ -293,5 +296,7 @@ def _cell(runs: list[Run], method: Method) -> Cell:
         if len({lane[name] for lane in values}) > 1:
             config = assign(config, name, tuple(lane[name] for lane in values))
     steps = runs[0].budget if method.online else 1
-    training = steps * len(runs) * method.cost(runs[0].config) / UPDATES_PER_SECOND
-    return Cell(tuple(runs), config, START_SECONDS + training)
+    as_carried_out = settled(runs[0].config, runs[0].budget, assumed)
+    training = steps * len(runs) * method.cost(as_carried_out) / UPDATES_PER_SECOND
+    starting = START_SECONDS + COMPILE_SECONDS * is_compiled(as_carried_out)
+    return Cell(tuple(runs), config, starting + training)

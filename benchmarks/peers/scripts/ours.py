@@ -28,8 +28,8 @@ if __name__ == "__main__":
     method, task = registry.find_method(options.method), registry.find_task(TASK)
     changed = Profile(name="timed", tasks=(TASK,), methods=(options.method,)).with_settings(options.set).overrides
     config = configure(method.config, SETTINGS | changed.get(method.name, {}), f"method {method.name}")
-    # the learner counts a tenth of its budget as the longest warm-up
-    budget = max(clock.total, 10 * LEARNING_STARTS) + 10
+    # the first steps of a usual run: how updates are carried out depends on how many are to come
+    budget = max(clock.total + 10, task.budget)
     demonstrations = (datasets.load(task, "embedded", options.demos, 1, options.seed),) if method.demonstrations else ()
     with closing(LearnerEnvironments(task, (options.seed,), budget, method.privileged)) as environments:
         problem = Problem(
