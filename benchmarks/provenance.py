@@ -6,8 +6,10 @@ import functools
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,15 +55,18 @@ def device_name(device: str) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
-def columns(device: str, origin: tuple[str, str] | None = None) -> dict[str, Any]:
+def columns(
+    device: str, origin: tuple[str, str] | None = None, notes: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """The columns of a stored run that say where it came from.
 
     Args:
         device: torch device.
         origin: name and version of what a method that is not the suite's own comes from, see `registry.origin`.
+        notes: what else the versions shall say, by name, such as {"learner": "compiled, bfloat16"}.
     """
     head, dirty = commit()
-    all_versions = versions() | ({} if origin is None else {origin[0]: origin[1]})
+    all_versions = {**versions(), **({} if origin is None else {origin[0]: origin[1]}), **notes}
     return {
         "commit": head,
         "dirty": dirty,

@@ -33,13 +33,12 @@ from benchmarks.terminal import counted
 from .checkpoint import remove_finished
 from .display import Display
 from .locks import CellLocks, Locks, Stamps
+from .preparation import prepare
 from .record import Ending, Pulse, Record
 from .rows import store_failure
 from .runner import run_cell
-from .settings import Settings
+from .settings import ONE_THREAD, Settings
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""More threads than cores would fight each other, and the number of threads changes the last bits of results."""
 GRACE_SECONDS = 60.0
 """How long after its timeout a cell is ended by force that has not ended by itself."""
 POLL_SECONDS = 0.2
@@ -91,6 +90,7 @@ def run_cells(
     with CellLocks(settings.folder, cells, stamps) as locks:
         pool = _Pool(settings, display, locks)
         with display, pool.interruptible():
+            prepare(cells, settings.device, display.say)
             run = pool.run_here if workers == 0 else partial(pool.run, workers=workers)
             run(cells)
             run(locks.deferred())

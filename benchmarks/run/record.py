@@ -11,7 +11,17 @@ from benchmarks import provenance
 from benchmarks.plan import registry
 from benchmarks.plan.grid import Cell
 
-_CARRIED = ("evaluations", "episode_ids", "steps", "updates", "train_seconds", "eval_seconds", "mean_return", "started")
+_CARRIED = (
+    "evaluations",
+    "episode_ids",
+    "steps",
+    "updates",
+    "train_seconds",
+    "eval_seconds",
+    "mean_return",
+    "started",
+    "notes",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,8 @@ class Record:
         """How the lanes ended that have ended."""
         self.episode_ids: list[tuple[int, ...]] = [() for _ in cell.runs]
         """The demonstrated episodes of every lane."""
+        self.notes: dict[str, str] = {}
+        """What the method notes of how it was carried out, see `Problem.notes`."""
         self.steps = self.updates = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.mean_return: float | None = None

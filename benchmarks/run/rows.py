@@ -76,7 +76,7 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "changes": run.changes,
         "episode_ids": list(record.episode_ids[lane]),
         "dataset_hash": run.dataset_hash,
-        **provenance.columns(settings.device, record.origin),
+        **provenance.columns(settings.device, record.origin, record.notes),
         "lanes": record.lanes,
         "budget": run.budget,
         **asdict(record.endings[lane]),

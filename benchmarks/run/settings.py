@@ -12,6 +12,10 @@ from benchmarks.kit.contract import Policy
 Keep = Callable[[Path, str, Policy, int, Sequence[dict[str, Any]]], None]
 """Results folder, run id, the policy as just evaluated, the lane of the run in it, its evaluation rows so far."""
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Environment of processes that compute: more threads than cores would fight each other, and their number changes the
+last bits of results."""
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -99,6 +99,7 @@ class Training:
                 expert=expert if self.method.privileged else None,
                 restored=self.saves.resume(self.environments),
                 tell=self._told,
+                notes=self.record.notes,
             )
             self.assessment = Assessment(self.record, self.settings, evaluator)
             self._carried: dict[str, object] | None = self.record.carried()
