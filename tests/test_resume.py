@@ -10,6 +10,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, registry
 from benchmarks.plan.profiles import Profile
 from benchmarks.run import runner, training
+from benchmarks.run.checkpoint import Checkpoint
 from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 
@@ -105,3 +106,23 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(change, message, tin
         runner.run_cell(cell, settings)
     assert path.read_bytes() == before
     assert Store(tmp_path).runs().empty
+
+
+@pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/cell"])
+def test_pieces_behind_a_planted_link_are_left_alone(linked, tmp_path):
+    theirs = tmp_path / "theirs"
+    (theirs / "cell").mkdir(parents=True)
+    for folder in (theirs, theirs / "cell"):
+        (folder / "mine.pt").write_text("mine")
+    place = tmp_path / "results" / linked
+    place.parent.mkdir(parents=True)
+    place.symlink_to(theirs)
+    checkpoint = Checkpoint(tmp_path / "results" / "checkpoints" / "cell.pt", ["a-run"])
+    checkpoint.load()
+    checkpoint.delete()
+    assert [path.read_text() for path in sorted(theirs.rglob("*.pt"))] == ["mine", "mine"]
+
+
+def test_a_piece_cannot_be_named_out_of_its_folder(tmp_path):
+    with pytest.raises(OSError, match="no name of a file"):
+        Checkpoint(tmp_path / "checkpoints" / "cell.pt", ["a-run"])._piece("../../mine")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.files import remove_halves, whole_file
+from benchmarks.files import inside, remove_halves, whole_file
 from benchmarks.kit.contract import SETTLED
 
 
@@ -91,10 +91,14 @@ class Checkpoint:
             self.path.parent.rmdir()
 
     def _piece(self, name: str) -> Path:
-        return self.pieces / f"{name}.pt"
+        """Where a piece lies; OSError if that is outside the results folder, or behind a link."""
+        folder = self.path.parent
+        return inside(folder.parent, folder.name, self.pieces.name, f"{name}.pt")
 
     def _remove_pieces_but(self, names: Collection[str]) -> None:
         self._written &= set(names)
+        if self.pieces.is_symlink() or self.path.parent.is_symlink():  # what lies there is not ours
+            return
         if not names:
             shutil.rmtree(self.pieces, ignore_errors=True)
             return

@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.files import variables
+from benchmarks.files import inside, variables
 from benchmarks.kit.errors import UserError
 from benchmarks.plan.grid import Cell
 from benchmarks.store.store import Store
@@ -106,8 +106,8 @@ class _Worker:
 
     def __init__(self, cell: Cell, settings: Settings, locks: Locks) -> None:
         self.cell = cell
-        self.log = Path(settings.folder) / "logs" / f"{cell.cell_id}.log"
         try:
+            self.log = inside(Path(settings.folder), "logs", f"{cell.cell_id}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
