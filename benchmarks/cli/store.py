@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 import typer
 from rich.markup import escape
 
-from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console, counted, duration, say, table
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:
     if len(chosen) > 1:
         raise UserError(f"{len(chosen)} runs begin with {name}; see `ndi-bench store ls`")
     if chosen.empty:
-        raise UserError(f"there is no run {name}: {near_miss(name, list(runs['run_id']))}")
+        near = difflib.get_close_matches(name, list(runs["run_id"]), n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"there is no run {name}: {meant}`ndi-bench store ls` lists the {len(runs)} that are there")
     return {str(key): value for key, value in chosen.to_dict("records")[0].items()}
 
 
