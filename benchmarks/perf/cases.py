@@ -81,8 +81,10 @@ def training(method: Method, lanes: int = 1, budget: int = BUDGET) -> Iterator[P
     """A method under way in a cell of imaginary environments, just past its first update."""
     config = method.config
     if method.online:
-        shortened = {name: FIT_STEPS for name in settings(config) if name.endswith("fit.steps")}
-        config = configure(config, shortened)
+        fits = [
+            name for name, value in settings(config).items() if value and name.endswith(("fit.steps", "sac.cloned"))
+        ]
+        config = configure(config, dict.fromkeys(fits, FIT_STEPS))
     progress = method.train(problem(lanes, budget=budget, privileged=method.privileged), config)
     while not next(progress).updates:
         pass
