@@ -24,8 +24,8 @@ torch.set_num_threads(1)
 HORIZON = 20
 TINY = {
     "sac.hidden": [8], "sac.cloned": 0, "sac.batch_size": 8, "hidden": [8], "batch_size": 8, "fit.steps": 5,
-    "fit.batch_size": 8, "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8], "updates_per_step": 1,
-    "offline_updates": 5,
+    "fit.batch_size": 8, "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8],
+    "updates_per_step": 1, "offline_updates": 5,
 }  # fmt: skip
 
 
