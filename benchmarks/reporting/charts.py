@@ -70,7 +70,7 @@ def _layer(data: str, mark: str, encoding: Spec, **more: Any) -> Spec:
     return {"data": {"name": data}, "mark": {"type": mark, **more}, "encoding": encoding}
 
 
-def _dots(data: str, encoding: Spec, size: int, opacity: float = 1.0) -> Spec:
+def _dots(data: str, encoding: Spec, size: int, opacity: float = 1) -> Spec:
     return _layer(data, "point", {**encoding, "tooltip": _TOLD}, filled=True, size=size, opacity=opacity)
 
 
@@ -92,14 +92,7 @@ def _curves() -> list[Spec]:
         *_references(),
         _layer("seeds", "line", {"x": x, "y": _y(), "color": _COLOR, "detail": run}, strokeWidth=1, opacity=0.6),
         _layer("lines", "line", {"x": x, "y": _y(), "color": _COLOR, "strokeDash": _DASH, "detail": variant}),
-        _layer(
-            "points",
-            "point",
-            {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE, "tooltip": _TOLD},
-            filled=True,
-            size=45,
-            opacity=1,
-        ),
+        _dots("points", {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE}, 45),
     ]
 
 
@@ -110,14 +103,7 @@ def _intervals() -> list[Spec]:
         _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, opacity=0.75),
         _layer("rows", "rule", {"x": _x("low"), "x2": {"field": "high"}, "y": y, "color": _COLOR}, strokeWidth=6)
         | {"name": "bars"},
-        _layer(
-            "rows",
-            "point",
-            {"x": x, "y": y, "color": _COLOR, "shape": _SHAPE, "tooltip": _TOLD},
-            filled=True,
-            size=90,
-            opacity=1,
-        ),
+        _dots("rows", {"x": x, "y": y, "color": _COLOR, "shape": _SHAPE}, 90),
     ]
 
 
@@ -141,14 +127,7 @@ def _numbers() -> list[Spec]:
         _layer("rows", "rule", {"x": x, "y": _y("low"), "y2": {"field": "high"}, "color": _COLOR}, strokeWidth=2.5)
         | {"name": "bars"},
         _layer("rows", "line", line),
-        _layer(
-            "rows",
-            "point",
-            {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE, "tooltip": _TOLD},
-            filled=True,
-            size=70,
-            opacity=1,
-        ),
+        _dots("rows", {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE}, 70),
     ]
 
 
@@ -173,12 +152,5 @@ def _scores() -> list[Spec]:
     return [
         *_references(),
         _dots("cloned", {"x": x, "y": _y(), "color": level}, 45),
-        _layer(
-            "others",
-            "point",
-            {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE, "tooltip": _TOLD},
-            filled=True,
-            size=90,
-            opacity=1,
-        ),
+        _dots("others", {"x": x, "y": _y(), "color": _COLOR, "shape": _SHAPE}, 90),
     ]
