@@ -73,10 +73,10 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
         for _ in range(updates):
             batch = experience.sample()
             log_density = batch.rewards  # what `label` has stored there
-            reward.look(batch, experience)
+            occupancy = reward.look(batch, experience)
             if config.sac.target_entropy is None:
                 learner.temperature = reward.temperature
-            info = learner.update(batch._replace(rewards=reward(batch, log_density))) | reward.info()
+            info = learner.update(batch._replace(rewards=reward(log_density, occupancy))) | reward.info()
         yield Progress(learner.updates, learner.deployed, info)
 
 

@@ -113,7 +113,7 @@ class Floor(Composite):
 
 
 class NDIReward(Composite):
-    """From a batch and its log q to its reward, under the floor and the moments as they stand.
+    """From a batch's log q and r_f to its reward, under the floor and the moments as they stand.
 
     Args:
         problem: the cell.
@@ -154,28 +154,30 @@ class NDIReward(Composite):
         unit = self.floor.unit(self.floor.cap) if self.practical and self.config.annealed else self.unit
         return (self.lambda_pi / unit)[:, 0]
 
-    def look(self, batch: Batch, experience: Experience) -> None:
+    def look(self, batch: Batch, experience: Experience) -> Tensor:
         """Let the floor and the moments follow the agent; once per update, before its reward is asked for.
 
-        The demonstrated rows of the batch come first and are left out.
+        The demonstrated rows of the batch come first; nothing follows them.
+
+        Returns:
+            lambda_f r_f of the batch in nats, (L, B); zeros (L, 1) if its weight is 0 in every lane.
         """
         if self.practical and self.looks % self.config.floor_every == 0:
             self.floor.follow(experience.replay.latest(self.config.floor_window).rewards)
+        value = torch.zeros_like(self.offset)
         if self.use_occupancy:
             own = slice(experience.demonstrated, None)
-            states, following = batch.observations[:, own], batch.next_observations[:, own]
-            self.entropy.follow(states, following)
-            mean = self.entropy(states, following).mean(1, keepdim=True)
+            self.entropy.follow(batch.observations[:, own], batch.next_observations[:, own])
+            value = self.entropy(batch.observations, batch.next_observations)
+            mean = value[:, own].mean(1, keepdim=True)
             self.offset.lerp_(mean, self.config.moment_rate if self.looks else 1.0)
         self.looks += 1
+        return self.lambda_f * (value - self.offset if self.practical else value)
 
-    def __call__(self, batch: Batch, log_density: Tensor) -> Tensor:
-        """Rewards (L, B) of a batch and its log q (L, B)."""
+    def __call__(self, log_density: Tensor, occupancy: Tensor) -> Tensor:
+        """Rewards (L, B) from log q (L, B) and what `look` gave for the same batch."""
         nats = (log_density - self.floor.level).clamp(min=0) if self.practical else log_density
-        if self.use_occupancy:
-            value = self.entropy(batch.observations, batch.next_observations)
-            nats = nats + self.lambda_f * (value - self.offset if self.practical else value)
-        return nats / self.unit
+        return (nats + occupancy) / self.unit
 
     def info(self) -> dict[str, Tensor]:
         """Diagnostics, each (L,), in nats but for k."""

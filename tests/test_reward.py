@@ -62,8 +62,8 @@ def calibrated(problem, config, demonstrated=DEMONSTRATED):
 
 def rewards_of(reward, batch, held):
     """Rewards as NDI asks for them, of a batch whose reward column is log q."""
-    reward.look(batch, held)
-    return reward(batch, batch.rewards)
+    occupancy = reward.look(batch, held)
+    return reward(batch.rewards, occupancy)
 
 
 def test_literally_it_is_log_q(point_problem, experience):
@@ -197,7 +197,7 @@ def test_a_nat_of_every_term_weighs_the_same_in_either_convention(point_problem,
         with_f, without = (calibrated(point_problem(), replace(config, lambda_f=f, lambda_pi=2.0)) for f in (0.25, 0.0))
         base = rewards_of(without, batch, held)
         nat = 1 / without.unit
-        torch.testing.assert_close(without(more, more.rewards) - base, nat.expand(1, 4))
+        torch.testing.assert_close(without(more.rewards, torch.zeros(1, 1)) - base, nat.expand(1, 4))
         r_f = torch.tensor(by_hand(batch.observations[0], batch.next_observations[0]))[None]
         r_f = r_f - r_f.mean() if config.convention == "practical" else r_f
         torch.testing.assert_close(
