@@ -92,7 +92,7 @@ def rows_of_a_run(
     return run, evaluations
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def a_run() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
     """The factory of synthetic runs."""
     return rows_of_a_run

@@ -20,17 +20,15 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, a_run):
     """The rows of `results/desk`, with a diverged run and a method of a hostile name."""
     folder = tmp_path_factory.mktemp("results")
     shutil.copytree(ROWS, folder / "runs")
-    from conftest import rows_of_a_run
-
     store = Store(folder)
     for seed in range(2):
-        run, rows = rows_of_a_run("guest", seed=seed, label=HOSTILE, profile="desk")
+        run, rows = a_run("guest", seed=seed, label=HOSTILE, profile="desk")
         store.write(run, rows)
-    run, _ = rows_of_a_run("guest", "walker2d", env_id="Walker2d-v5", label=HOSTILE, status="diverged", error=HOSTILE)
+    run, _ = a_run("guest", "walker2d", env_id="Walker2d-v5", label=HOSTILE, status="diverged", error=HOSTILE)
     store.write(run, [])
     build(folder, Console(quiet=True))
     return folder

@@ -122,7 +122,9 @@ class Compiled(Generic[P, R]):
         limits: Any = torch.compiler.config
         if hasattr(limits, "recompile_limit"):
             limits.recompile_limit = max(limits.recompile_limit, 64)
-        self._compiled: Callable[P, R] | None = torch.compile(function, dynamic=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own imports
+            self._compiled: Callable[P, R] | None = torch.compile(function, dynamic=False)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """What the function gives."""

@@ -16,7 +16,7 @@ from benchmarks.plan.configuration import configure, settings
 from benchmarks.terminal import counted
 
 OBSERVATIONS, ACTIONS = 17, 6
-BUDGET = 10_000
+BUDGET = 2000
 """Environment steps of a cell, too few for anything but plain steps."""
 LONG = 50_000
 """Those of a cell whose steps are as fast as the machine can."""
