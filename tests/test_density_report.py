@@ -71,7 +71,9 @@ def test_rewards_that_do_not_rise_with_the_return_are_named():
 def test_a_constant_reward_has_no_order_to_agree_with():
     settings, rows = found_in({"made": rising})
     rows["earned"] = 1.0
-    assert report.Diagnostics(settings, rows).correlation("made") == (0, 0, 0)
+    value, low, high = report.Diagnostics(settings, rows).correlation("made")
+    assert value == 0
+    assert low < 0 < high
 
 
 def test_weak_cloning_is_said():

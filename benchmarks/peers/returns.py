@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
-from benchmarks.reporting.comparison import Difference, difference
+from benchmarks.reporting.comparison import gaps, paired
 from benchmarks.reporting.formats import EMPTY, Entry, Row, Table
 from benchmarks.reporting.results import Results, Variant
 from benchmarks.store.store import Store
@@ -74,14 +74,14 @@ def comparison(folder: Path, ours: str) -> Table:
         sections.append([Row(f"{results.title(task)}: {label}", entries) for label, entries in rows])
     header = ["", "Seeds", "Final return", "Mean over evaluations", "Ours − it", "P(ours better)"]
     notes = [
-        "Mean over seeds of each seed's mean over the evaluation episodes, with its 95% percentile bootstrap interval "
-        "over seeds; so is the chance that a run of ours returns more. Difference of the final returns: with the 95% "
-        "interval of Welch's t-test."
+        "Mean over seeds of each seed's mean over the evaluation episodes, with its 95% t interval over seeds. "
+        "Ours − it: of the final returns, by pairs of seeds, with its 95% t interval. P: chance that a run of ours "
+        "returns more."
     ]
     return Table("comparison", f"{own[0].label} and its peers", header, sections, notes)
 
 
-def verdict(gap: Difference) -> str:
+def verdict(gap: statistics.Difference) -> str:
     """What the interval of ours minus theirs says: "ours better", "ours worse" or "no difference shown"."""
     return "ours better" if gap.low > 0 else "ours worse" if gap.high < 0 else "no difference shown"
 
@@ -94,13 +94,12 @@ def _line(results: Results, variant: Variant, own: Variant, task: str, demos: in
     entries = [Entry(str(len(scores))), _with_interval(scores), _with_interval(_along(results, variant, task, demos))]
     if variant == own:
         return variant.label, [*entries, EMPTY, EMPTY]
-    gap = difference(mine, scores)
-    better = statistics.bootstrap_interval(statistics.probability_of_improvement, [mine], [scores])
-    chance = float(statistics.probability_of_improvement([mine], [scores]))
+    cells = (results.at(demos).cell(name, task) for name in (own.name, variant.name))
+    gap = statistics.difference([gaps(*paired(*cells))])
     return variant.label, [
         *entries,
         Entry(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
-        Entry(f"{chance:.2f}", f"[{better[0]:.2f}, {better[1]:.2f}]"),
+        Entry(f"{statistics.probability_of_improvement([mine], [scores]):.2f}"),
     ]
 
 
@@ -113,5 +112,5 @@ def _along(results: Results, variant: Variant, task: str, demos: int) -> np.ndar
 
 
 def _with_interval(scores: np.ndarray) -> Entry:
-    low, high = statistics.bootstrap_interval(statistics.mean, [scores])
+    low, high = statistics.mean_interval([scores])
     return Entry(f"{scores.mean():,.0f}", f"[{low:,.0f}, {high:,.0f}]")

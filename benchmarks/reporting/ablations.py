@@ -73,7 +73,7 @@ def ablation_table(ablation: Ablation) -> Table:
         [ablation.setting, *(f"{results.title(task)} {title}" for task, title, *_ in columns)],
         [rows],
         [
-            f"Mean and 95% bootstrap interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. "
+            f"Mean and 95% t interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. "
             "KL / KL random: KL(policy || expert) at the visited states, divided by that of uniformly random actions "
             "at the same states; 0 is the expert's own policy, 1 no better than random.",
         ],
@@ -111,7 +111,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
                 left.set_ylim(bottom=min(left.get_ylim()[0], worst))
             right.set_ylim(bottom=0)
         figure.supxlabel(
-            f"{style.literal(ablation.label)}; dots: seeds, bars: mean and 95% bootstrap interval, dashed: expert",
+            f"{style.literal(ablation.label)}; dots: seeds, bars: mean and 95% t interval, dashed: expert",
             fontsize=7.5,
             color="#555555",
         )

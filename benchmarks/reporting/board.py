@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 def interval(scores: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean over seeds (seeds,); NaN with fewer than two."""
-    low, high = statistics.bootstrap_interval(statistics.mean, [scores]) if len(scores) else (np.nan, np.nan)
+    low, high = statistics.mean_interval([scores]) if len(scores) else (np.nan, np.nan)
     return float(low), float(high)
 
 
@@ -163,9 +163,9 @@ class Board:
             by_task = self.normalized(variant.name)
             scores = [*by_task.values()]
             if scores:
-                iqm = float(statistics.interquartile_mean(scores))
-                low, high = statistics.bootstrap_interval(statistics.interquartile_mean, scores)
-                gap = float(statistics.optimality_gap(scores))
+                iqm = statistics.interquartile_mean(scores)
+                low, high = statistics.interquartile_interval(scores)
+                gap = statistics.optimality_gap(scores)
                 complete = len(by_task) == len(self.scored_tasks)
                 found[variant.name] = Aggregate(scores, iqm, float(low), float(high), gap, complete)
         return found

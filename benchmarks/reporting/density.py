@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from benchmarks.terminal import counted
 from . import style
 from .formats import EMPTY, Entry, Row, Table, to_markdown, to_rich
 from .plots import save
-from .statistics import bootstrap_interval, mean_and_std
+from .statistics import correlation_interval, mean_and_std
 
 ROWS = "scores.parquet"
 """File of a diagnostics folder: one row per reward, seed, behaviour, level and episode; settings in its metadata."""
@@ -100,7 +99,7 @@ class Correlation(NamedTuple):
     value: float
     """Mean over seeds."""
     low: float
-    """Lower end of its 95 % bootstrap interval, under resampling of each seed's checkpoints."""
+    """Lower end of its 95 % interval, of the seeds at hand."""
     high: float
     """Upper end."""
 
@@ -150,14 +149,9 @@ class Diagnostics:
         pairs = [
             (one[statistic].to_numpy(), one["return"].to_numpy()) for _, one in self.of(reward, "bc").groupby("seed")
         ]
-        indices = [np.arange(len(scores)) for scores, _ in pairs]
-
-        def statistic_of(chosen: Sequence[np.ndarray]) -> np.ndarray:
-            each = [_spearman(s[index], r[index]) for index, (s, r) in zip(chosen, pairs, strict=True)]
-            return np.mean(each, axis=0)
-
-        low, high = bootstrap_interval(statistic_of, indices, repetitions=5_000)
-        return Correlation(float(statistic_of(indices)), float(low), float(high))
+        each = np.array([_spearman(scores, returns) for scores, returns in pairs])
+        low, high = correlation_interval(each, len(pairs[0][0]))
+        return Correlation(float(each.mean()), float(low), float(high))
 
 
 def _spearman(scores: np.ndarray, returns: np.ndarray) -> np.ndarray:
@@ -218,7 +212,7 @@ def table(found: Diagnostics) -> Table:
         f"Mean score per step, over {episodes} episodes and {counted(len(seeds), 'seed')}, ± standard "
         "deviation over seeds; true return in the last row.",
         "Rank correlation (Spearman) with the true return over the "
-        f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% bootstrap interval: of "
+        f"{len(found.settings['stages'])} checkpoints of BC of each seed, mean over seeds, 95% interval: of "
         "what a policy earns where the score is paid as a reward (nothing below the least likely demonstrated "
         "transition), and of the mean score of its steps, which its worst states dominate.",
     ]

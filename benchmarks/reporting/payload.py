@@ -21,7 +21,6 @@ MANY = 2_000
 """Of more runs than this only those that do not count are told one by one, or the page would be too large."""
 _RIVALS = 30
 """Of more variants than this there is no matrix of all pairs."""
-_REPETITIONS = 2_000
 _POINTS = 200
 """Most evaluations of one curve."""
 
@@ -174,9 +173,8 @@ def _improvement(board: Board) -> Plain:
     chances: list[list[list[float | None]]] = [[[] for _ in names] for _ in names]
     for i, j in combinations(range(len(names)), 2):
         ours, theirs = (board.aggregates[names[place]].scores for place in (i, j))
-        chance = float(statistics.probability_of_improvement(ours, theirs))
-        compared = statistics.probability_of_improvement
-        low, high = statistics.bootstrap_interval(compared, ours, theirs, repetitions=_REPETITIONS)
+        chance = statistics.probability_of_improvement(ours, theirs)
+        low, high = statistics.improvement_interval(ours, theirs)
         chances[i][j], chances[j][i] = _numbers((chance, low, high)), _numbers((1 - chance, 1 - high, 1 - low))
     return {"names": names, "chances": chances}
 

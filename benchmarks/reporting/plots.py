@@ -91,7 +91,7 @@ def aggregates(board: Board) -> Figure | None:
     if not shown:
         return None
     tasks = counted(len(board.scored_tasks), "task")
-    text = f"{tasks}, {_seeds([board], shown)}; stratified bootstrap over seeds"
+    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds"
     text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
     ranking = sorted(shown, key=lambda variant: (shown[variant].iqm, variant.name))
     labels = [_wrapped(variant.label) for variant in ranking]

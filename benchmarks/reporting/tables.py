@@ -78,9 +78,8 @@ def normalized_table(board: Board) -> Table:
     told = [
         f"Normalised return: 0 is the random policy, 1 the expert; mean over {counted(usual, 'seed')}"
         f"{notes.episodes(board).replace(' over', ' and')}.",
-        "IQM: interquartile mean over all seeds of all tasks, with the 95% interval of a stratified bootstrap (seeds "
-        "resampled within each task). Gap: mean shortfall below 1. Bold: best of the methods that learn from "
-        "demonstrations.",
+        "IQM: interquartile mean over all seeds of all tasks, with its 95% t interval. Gap: mean shortfall below 1. "
+        f"Bold: best of the methods that learn from demonstrations. {statistics.coverage_note(usual)}",
         *notes.protocol(board, board.variants),
     ]
     return Table(
