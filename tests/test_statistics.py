@@ -95,13 +95,13 @@ def test_the_interquartile_interval_by_hand():
 
 
 def test_the_interval_of_the_chance_to_improve_is_brunners_and_munzels(generator):
-    ours, theirs = generator.normal(0.5, 1, 12), generator.normal(0, 2, 9)
+    ours, theirs = generator.normal(0.2, 1, 40), generator.normal(0, 2, 30)
     low, high = statistics.improvement_interval([ours], [theirs])
     chance = statistics.probability_of_improvement([ours], [theirs])
     assert (low + high) / 2 == pytest.approx(chance)
     test = scipy.stats.brunnermunzel(ours, theirs)  # its statistic is (chance - 1/2) / error
-    error, freedom = abs((chance - 0.5) / test.statistic), scipy.stats.t.ppf(0.975, np.arange(1, 40))
-    assert freedom[-1] * error < high - chance < freedom[7] * error  # between 8 and 39 degrees of freedom
+    error, freedom = abs((chance - 0.5) / test.statistic), scipy.stats.t.ppf(0.975, np.arange(1, 69))
+    assert freedom[-1] * error < high - chance < freedom[28] * error  # between 29 and 68 degrees of freedom
     assert statistics.improvement_interval([ours, ours], [theirs, theirs])[0] > low
 
 

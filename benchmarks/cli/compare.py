@@ -11,6 +11,8 @@ from benchmarks.kit.errors import UserError, near_miss
 from benchmarks.terminal import console
 
 if TYPE_CHECKING:
+    from benchmarks.reporting.formats import Table
+    from benchmarks.reporting.gate import Judgement
     from benchmarks.reporting.results import Results, Variant
 
 
@@ -26,7 +28,13 @@ def compare(
         float,
         typer.Option(min=0, max=1, help="Smallest difference that counts: a share of the way from random to expert."),
     ] = 0.05,
-    gate: Annotated[bool, typer.Option("--gate", help="Exit with 1 if anything is worse or missing.")] = False,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate",
+            help="Judge whether ours are worse: exit code 0 if fine, 1 if worse or missing, 3 if undecided.",
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
 ) -> None:
     """Compare final returns: is a new method better than another, are new runs worse than stored ones?
@@ -36,22 +44,34 @@ def compare(
 
     A new method: ndi-bench compare results/mine results/desk --method mine --against ndi-made
 
-    A change of the code: ndi-bench compare results/quick results/quick-current --gate
+    A change of the code: ndi-bench compare results/quick results/quick-current --gate --margin 0.1 (the margin is then
+    the loss that must have been visible with 80 % power; `ndi-bench gate` runs and judges in one)
     """
     from benchmarks.reporting import comparison  # pandas, scipy: not for help
-    from benchmarks.reporting.formats import to_markdown, to_rich
+    from benchmarks.reporting import gate as judging
 
     if reference is None and against is None:
         raise UserError("there is nothing to compare with; name a second results folder or a method with --against")
     ours = _results(folder)
     theirs = ours if reference is None else _results(reference)
     pairs = _pairs(ours, theirs, method, against)
-    matches = comparison.compare(ours, theirs, pairs, level, margin)
+    if gate:
+        judgement = judging.judge(list(judging.lines(ours, theirs, pairs)), level, margin)
+        show(judging.table(judgement, level, margin), out)
+        leave(judgement)
+        return
+    matches, totals = comparison.compare(ours, theirs, pairs, level, margin)
     missing = comparison.missing(ours, theirs, pairs)
     remarks = comparison.notes(ours, theirs, matches)
     if missing:
         remarks.append(f"Only on the other side: {', '.join(missing)}.")
-    table = comparison.comparison_table(matches, level, margin, remarks)
+    show(comparison.comparison_table(matches, totals, level, margin, remarks), out)
+
+
+def show(table: Table, out: Path | None) -> None:
+    """Print a table, and write it to a Markdown file if one is given."""
+    from benchmarks.reporting.formats import to_markdown, to_rich  # rich's tables: not for help
+
     for part in to_rich(table, console.width):
         console.print(part)
     if out is not None:
@@ -59,11 +79,21 @@ def compare(
             out.write_text(to_markdown(table), encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {out}: {error.strerror}; choose another file with --out") from None
-    if gate:
-        worse = sum(match.verdict.startswith(comparison.WORSE) for match in matches)
-        console.print(f"gate: {worse} worse, {len(missing)} missing, of {len(matches) + len(missing)}", highlight=False)
-        if worse or missing:
-            raise typer.Exit(1)
+
+
+def leave(judgement: Judgement) -> None:
+    """Say what a gate found, and leave with its exit code.
+
+    Raises:
+        typer.Exit: 1 if anything is worse or missing, 3 if it is undecided.
+    """
+    from collections import Counter
+
+    numbers = Counter(finding.verdict for finding in judgement.findings)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(numbers.items()))
+    console.print(f"gate: {judgement.verdict} ({told}; all together {judgement.overall.verdict})", highlight=False)
+    if code := {"worse": 1, "undecided": 3}.get(judgement.verdict):
+        raise typer.Exit(code)
 
 
 def _results(folder: Path) -> Results:

@@ -1,20 +1,20 @@
-"""One method, or one version of the code, against another: equal protocol enforced, differences tested, verdicts.
+"""One method against another, on equal terms: the same protocol enforced, paired differences tested, verdicts.
 
-Seeds' final returns are compared by Welch's t-test, which needs no equal spread and holds its level with few seeds,
-where bootstrap intervals are too narrow. Over all lines of a comparison the tests are adjusted by Holm's method: the
-chance that any verdict of "better" or "worse" is a false alarm stays below one stated level.
+Runs with the same seed are a pair: they have the same demonstrations, and what those do to both is no difference. The
+mean difference of the final returns is tested by the paired t-test, also over all tasks; the tests of a table are
+adjusted by Holm's method, so that the chance of any false "better" or "worse" stays below a stated level if differences
+are about normally distributed. Where runs are lost now and then they are not, and fewer pairs than `LEAST_PAIRS` would
+break the level; no verdict is given on so few.
 """
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
@@ -22,22 +22,16 @@ from benchmarks.terminal import counted
 from . import statistics
 from .formats import EMPTY, Entry, Row, Table
 from .results import Results, Variant, settings
+from .statistics import Difference
 
-BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
-
-
-class Difference(NamedTuple):
-    """Mean of ours minus mean of theirs, its 95% interval (NaN with fewer than two seeds a side) and p-value."""
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    """Two-sided, of no difference; 1 where it cannot be tested."""
+BETTER, WORSE, UNDECIDED, TOO_FEW = "better", "worse", "undecided", "too few seeds"
+LEAST_PAIRS = 5
+"""If half of all runs are lost by nature, one side loses all and the other none in 2 of 4^pairs cases: with three pairs
+in one of 32, with five in one of 512."""
 
 
 class Match(NamedTuple):
-    """Two variants on one task with one number of demonstrations, on the seeds that both completed."""
+    """Two variants on one task with one number of demonstrations, paired."""
 
     ours: Variant
     theirs: Variant
@@ -45,11 +39,13 @@ class Match(NamedTuple):
     """Its title."""
     demos: int
     scores: np.ndarray
-    """Our final return of every seed that counts, (seeds,)."""
+    """Our final return of every pair, (pairs,)."""
     others: np.ndarray
     """Theirs."""
-    normalized: tuple[np.ndarray, np.ndarray]
-    """Both, normalised."""
+    gaps: np.ndarray
+    """Ours minus theirs."""
+    normalized: np.ndarray
+    """The same of normalised returns."""
     lost: int
     """Our runs that failed or diverged where theirs completed."""
     difference: Difference
@@ -57,100 +53,128 @@ class Match(NamedTuple):
     """`BETTER`, `WORSE`, or why neither."""
 
 
-def difference(ours: np.ndarray, theirs: np.ndarray) -> Difference:
-    """Welch's t-test of two samples of seeds (n,) and (m,): `scipy.stats.ttest_ind(equal_var=False)`."""
-    if min(len(ours), len(theirs)) < 2:
-        gap = ours.mean() - theirs.mean() if len(ours) and len(theirs) else np.nan
-        return Difference(float(gap), np.nan, np.nan, 1.0)
-    gap = float(ours.mean() - theirs.mean())
-    if np.ptp(ours) == 0 and np.ptp(theirs) == 0:  # tasks whose best return every seed reaches
-        return Difference(gap, gap, gap, float(gap == 0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of digits lost between nearly equal returns
-        test = stats.ttest_ind(ours, theirs, equal_var=False)
-        low, high = test.confidence_interval(0.95)
-    return Difference(gap, float(low), float(high), float(test.pvalue))
+class Total(NamedTuple):
+    """A pair over all its tasks, from normalised returns."""
 
-
-def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p-values (m,), Holm 1979: cut at a level, the chance of any false rejection is at most that level."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = p.argsort(kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return adjusted
+    ours: Variant
+    theirs: Variant
+    difference: Difference
+    verdict: str
 
 
 def compare(
     ours: Results, theirs: Results, pairs: Sequence[tuple[Variant, Variant]], level: float = 0.05, margin: float = 0.05
-) -> list[Match]:
-    """Every pair on every task and number of demonstrations that both sides have.
+) -> tuple[list[Match], list[Total]]:
+    """Every pair on every task and number of demonstrations that both sides have, and over all of them.
 
     Args:
         ours: results that hold the first variant of every pair.
         theirs: results that hold the second; may be the same.
         pairs: whom to compare.
-        level: chance of any false alarm, over all matches together.
+        level: chance of any false alarm, over all matches and totals together.
         margin: smallest difference that is called one, as a share of the way from the random policy to the expert; 0
             where a task's references are not known.
+
+    Returns:
+        The matches; and the totals of those pairs that met more than once and whose returns can be normalised.
 
     Raises:
         UserError: nothing can be compared, or runs that are to be compared followed different protocols.
     """
-    drawn = [(*pair, *common) for pair in pairs for common in _common(ours, theirs, *pair)]
-    conflicts = [
-        f"{versus(first, second)} on {task}: {conflict}"
-        for first, second, task, _, cell, other in drawn
-        for conflict in _conflicts(cell, other)
-    ]
-    if conflicts:
-        raise UserError(
-            f"these runs followed different protocols: {'; '.join(dict.fromkeys(conflicts))}. "
-            "Run both with the same profile"
-        )
+    drawn = [(*pair, *common) for pair in pairs for common in meetings(ours, theirs, *pair)]
     if not drawn:
         names = ", ".join(dict.fromkeys(variant.name for pair in pairs for variant in pair))
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names})")
-    differences = [difference(*_of_both(cell, other, "score")) for *_, cell, other in drawn]
-    adjusted = holm([found.p for found in differences])
+    returns = [gaps(cell, other) for *_, cell, other in drawn]
+    normalized = [gaps(cell, other, "normalized") for *_, cell, other in drawn]
+    of_pair: dict[tuple[Variant, Variant], list[int]] = {}
+    for place, (first, second, *_) in enumerate(drawn):
+        of_pair.setdefault((first, second), []).append(place)
+    over_all = {
+        pair: [normalized[place] for place in places]
+        for pair, places in of_pair.items()
+        if len(places) > 1 and all(len(normalized[p]) and np.isfinite(normalized[p]).all() for p in places)
+    }
+    differences = [statistics.difference([gap]) for gap in returns]
+    totals = [statistics.difference(parts) for parts in over_all.values()]
+    adjusted = statistics.holm([found.p for found in [*differences, *totals]])
+    each = level / 2 / len(adjusted)  # what is left to one of the tests at worst, on one side
+
     matches = []
-    for (first, second, task, demos, cell, other), found, p in zip(drawn, differences, adjusted, strict=True):
-        lost = int((~cell["counted"] & other["counted"].to_numpy()).sum())
+    for (first, second, task, demos, cell, other), gap, share, found, p in zip(
+        drawn, returns, normalized, differences, adjusted, strict=False
+    ):
         best, worst = (theirs.reference(task, name) for name in ("expert", "random"))
         least = 0.0 if best is None or worst is None else margin * abs(best - worst)
-        scores, others = _of_both(cell, other, "score")
-        normalized = _of_both(cell, other, "normalized")
-        verdict = _verdict(found, p < level, least, lost, len(scores))
-        title = ours.title(task)
-        matches.append(Match(first, second, title, demos, scores, others, normalized, lost, found, verdict))
-    return matches
+        lost = int((~cell["counted"] & other["counted"]).sum())
+        verdict = _verdict(found, [gap], p < level, least, lost, each)
+        met = _partners(cell, other)
+        matches.append(Match(first, second, ours.title(task), demos, *met, gap, share, lost, found, verdict))
+    return matches, [
+        Total(*pair, found, _verdict(found, parts, p < level, margin, 0, each))
+        for (pair, parts), found, p in zip(over_all.items(), totals, adjusted[len(matches) :], strict=True)
+    ]
 
 
-def _verdict(found: Difference, shown: bool, least: float, lost: int, seeds: int) -> str:
+def _verdict(found: Difference, gaps: Sequence[np.ndarray], shown: bool, least: float, lost: int, each: float) -> str:
+    """In words; of a line over several tasks how many more seeds it needs is not told."""
     if lost:
         return f"{WORSE}: {lost} failed"
-    if seeds < 2:
-        return "too few seeds"
-    if not shown:
-        return UNDECIDED
-    if abs(found.mean) <= least:
+    pairs = sum(map(len, gaps))
+    if pairs < LEAST_PAIRS:
+        return f"{TOO_FEW}: {LEAST_PAIRS - pairs} more"
+    if shown and abs(found.mean) > least:
+        return BETTER if found.mean > 0 else WORSE
+    if shown:
         return "within the margin"
-    return BETTER if found.mean > 0 else WORSE
+    effect = max(abs(found.mean), least)
+    if len(gaps) > 1 or effect == 0:
+        return UNDECIDED
+    needed = statistics.pairs_needed(float(gaps[0].std(ddof=1)), effect, each)
+    return f"{UNDECIDED}: {'very many' if needed is None else max(1, needed - pairs)} more"
 
 
-def _common(
+def meetings(
     ours: Results, theirs: Results, first: Variant, second: Variant
 ) -> Iterator[tuple[str, int, pd.DataFrame, pd.DataFrame]]:
-    """Tasks and demonstrations of both, with the runs of the seeds that both have, in the order of the seeds."""
+    """Tasks and demonstrations that two variants share, with the paired runs of both.
+
+    Raises:
+        UserError: the runs followed different protocols.
+    """
     used = {*ours.runs.loc[ours.runs["variant"] == first.name, "demos"]}
     used |= {*theirs.runs.loc[theirs.runs["variant"] == second.name, "demos"]}
     for demos in sorted(used - {0}) or [0]:
         for task in (task for task in ours.tasks if task in theirs.tasks):
-            cells = ours.at(demos).cell(first.name, task), theirs.at(demos).cell(second.name, task)
-            seeds = sorted(set(cells[0]["seed"]) & set(cells[1]["seed"]))
-            if seeds:
-                cell, other = (one.set_index("seed").loc[seeds] for one in cells)
+            cell, other = ours.at(demos).cell(first.name, task), theirs.at(demos).cell(second.name, task)
+            if conflicts := list(_conflicts(cell, other)):
+                raise UserError(
+                    f"these runs followed different protocols: {versus(first, second)} on {task}: "
+                    f"{'; '.join(conflicts)}. Run both with the same profile"
+                )
+            cell, other = paired(cell, other)
+            if len(cell):
                 yield task, demos, cell, other
+
+
+def paired(cell: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of the seeds that both sides have, by seed, in the same order."""
+    seeds = sorted(set(cell["seed"]) & set(other["seed"]))
+    cell, other = (side.set_index("seed").loc[seeds] for side in (cell, other))
+    return cell, other
+
+
+def _partners(cell: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> tuple[np.ndarray, np.ndarray]:
+    """Values (pairs,) of paired runs of which both count."""
+    both = (cell["counted"] & other["counted"]).to_numpy()
+    here, there = (side.loc[both, column].to_numpy(np.float64) for side in (cell, other))
+    return here, there
+
+
+def gaps(cell: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> np.ndarray:
+    """Ours minus theirs, (pairs,), over paired runs of which both count."""
+    here, there = _partners(cell, other, column)
+    return here - there
 
 
 def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
@@ -192,13 +216,6 @@ def _seeds(runs: pd.DataFrame, by_demos: bool) -> dict[tuple[str, int], set[int]
     return found
 
 
-def _of_both(cell: pd.DataFrame, other: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values of the seeds that count on both sides, of runs in the same order of seeds."""
-    both = cell["counted"].to_numpy() & other["counted"].to_numpy()
-    here, there = (side.loc[both, column].to_numpy(np.float64) for side in (cell, other))
-    return here, there
-
-
 def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]:
     """In what the two sides differ that may explain a difference: settings of the same method, versions, commits."""
     found = []
@@ -232,24 +249,28 @@ def _apart(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     return "; ".join(f"{name} {here.get(name, '–')} here, {there.get(name, '–')} there" for name in names)
 
 
-def comparison_table(matches: Sequence[Match], level: float, margin: float, remarks: Sequence[str] = ()) -> Table:
-    """The matches as a table, a section for every pair, with a line over all its tasks if there are several."""
-    pairs = list(dict.fromkeys((match.ours, match.theirs) for match in matches))
+def comparison_table(
+    matches: Sequence[Match], totals: Sequence[Total], level: float, margin: float, remarks: Sequence[str] = ()
+) -> Table:
+    """The matches as a table, a section for every pair, with its total below."""
     sections = []
-    for pair in pairs:
+    for pair in dict.fromkeys((match.ours, match.theirs) for match in matches):
         own = [match for match in matches if (match.ours, match.theirs) == pair]
         several = len({match.demos for match in own}) > 1
         rows = [_row(match, several) for match in own]
-        sections.append([*rows, *([_overall(own)] if len(own) > 1 else [])])
-    header = ["Ours / theirs", "Seeds", "Ours", "Theirs", "Difference [95%]", "P(better)", "Verdict"]
+        sections.append(rows + [_total(total) for total in totals if (total.ours, total.theirs) == pair])
+    header = ["Ours / theirs", "Pairs", "Ours", "Theirs", "Difference [95%]", "P(better)", "Verdict"]
+    usual = max(len(match.gaps) for match in matches)
     explained = [
-        "Mean ± standard deviation of the final returns of the seeds that both completed. Difference: with the 95% "
-        "interval of Welch's t-test. P(better): chance that a run of ours returns more than one of theirs. All tasks: "
-        "interquartile means of normalised returns, with the interval of a stratified bootstrap.",
-        f"Verdict: Welch's test adjusted by Holm's method over all lines, so that the chance of any false alarm is at "
-        f"most {level:.0%} for returns that are about normally distributed; differences within {margin:.0%} of the way "
-        "from random to expert are not called one. A run that failed where theirs completed counts as worse. "
-        "Undecided is not equal: more seeds narrow the interval.",
+        "Mean ± standard deviation of the final returns of the runs that both sides completed. Difference: mean over "
+        "pairs of runs with the same seed, hence the same demonstrations, with its 95% t interval. P(better): chance "
+        "that a run of ours returns more than one of theirs. All tasks: mean over tasks of the difference of "
+        f"normalised returns. {statistics.coverage_note(usual)}",
+        f"Verdict: paired t-tests, adjusted by Holm's method over all lines, so that the chance of any false alarm is "
+        f"at most {level:.0%} if differences are about normally distributed; differences within {margin:.0%} of the "
+        "way from random to expert are not called one. A run that failed where theirs completed counts as worse. "
+        "Undecided is not equal: beside it stands how many more pairs would show, with 80% chance, a difference as "
+        "large as the one seen (or as the margin, if that is larger) with as much spread.",
         *remarks,
     ]
     return Table("comparison", "Ours against theirs", header, sections, explained)
@@ -259,30 +280,15 @@ def _row(match: Match, several: bool) -> Row:
     number = f", {counted(match.demos, 'demonstration')}" if several else ""
     chance = EMPTY
     if len(match.scores) and len(match.others):
-        chance = Entry(f"{float(statistics.probability_of_improvement([match.scores], [match.others])):.2f}")
-    seeds = Entry(str(min(len(match.scores), len(match.others))))
+        chance = Entry(f"{statistics.probability_of_improvement([match.scores], [match.others]):.2f}")
     sides = [_mean(match.scores), _mean(match.others)]
-    gap = match.difference
-    cells = [seeds, *sides, _with_interval(gap.mean, gap.low, gap.high, 0), chance, Entry(match.verdict)]
-    return Row(f"{versus(match.ours, match.theirs)}: {match.task}{number}", cells)
+    entries = [Entry(str(len(match.gaps))), *sides, _with_interval(match.difference, 0), chance, Entry(match.verdict)]
+    return Row(f"{versus(match.ours, match.theirs)}: {match.task}{number}", entries)
 
 
-def _overall(matches: Sequence[Match]) -> Row:
-    """All tasks of a pair: interquartile means of normalised returns, with stratified bootstrap intervals."""
-    scores, others = ([match.normalized[side] for match in matches] for side in (0, 1))
-    label = f"{versus(matches[0].ours, matches[0].theirs)}: all tasks"
-    if not all(map(len, [*scores, *others])):
-        return Row(label, [EMPTY] * 6)
-
-    def gap(ours: statistics.Scores, theirs: statistics.Scores) -> np.ndarray:
-        return statistics.interquartile_mean(ours) - statistics.interquartile_mean(theirs)
-
-    low, high = statistics.bootstrap_interval(gap, scores, others)
-    chance = float(statistics.probability_of_improvement(scores, others))
-    sides = [Entry(f"{float(statistics.interquartile_mean(side)):.2f}") for side in (scores, others)]
-    return Row(
-        label, [EMPTY, *sides, _with_interval(float(gap(scores, others)), low, high, 2), Entry(f"{chance:.2f}"), EMPTY]
-    )
+def _total(total: Total) -> Row:
+    label = f"{versus(total.ours, total.theirs)}: all tasks"
+    return Row(label, [EMPTY, EMPTY, EMPTY, _with_interval(total.difference, 2), EMPTY, Entry(total.verdict)])
 
 
 def versus(ours: Variant, theirs: Variant) -> str:
@@ -295,7 +301,8 @@ def _mean(scores: np.ndarray) -> Entry:
     return EMPTY if np.isnan(mean) else Entry(f"{mean:,.0f}", "" if np.isnan(std) else f"± {std:,.0f}")
 
 
-def _with_interval(value: float, low: float, high: float, digits: int) -> Entry:
-    if np.isnan(value):
+def _with_interval(found: Difference, digits: int) -> Entry:
+    if np.isnan(found.mean):
         return EMPTY
-    return Entry(f"{value:+,.{digits}f}", "" if np.isnan(low) else f"[{low:+,.{digits}f}, {high:+,.{digits}f}]")
+    interval = "" if np.isnan(found.low) else f"[{found.low:+,.{digits}f}, {found.high:+,.{digits}f}]"
+    return Entry(f"{found.mean:+,.{digits}f}", interval)
