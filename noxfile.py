@@ -5,6 +5,8 @@ torch of their own add `--no-venv` to run a session in the current environment.
 """
 
 import os
+import shutil
+from pathlib import Path
 
 import nox
 
@@ -66,6 +68,24 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def wheel(session: nox.Session) -> None:
+    """Build and install the wheel as the Dockerfile does, then run and report `smoke` in an empty folder."""
+    folder = Path(session.create_tmp())
+    shutil.rmtree(folder)
+    checkout = shutil.copytree(".", folder / "suite", ignore=shutil.ignore_patterns(".*", "results", "build", "dist"))
+    empty = folder / "work"
+    empty.mkdir()
+    steps = [line.removeprefix("RUN ") for line in Path("Dockerfile").read_text().splitlines() if "RUN pip" in line]
+    session.run("pip", "uninstall", "--quiet", "--yes", "ndi-bench")  # else pip keeps a wheel of the same version
+    with session.chdir(checkout):
+        for step in steps:
+            session.run("sh", "-c", step, external=True)
+    with session.chdir(empty):
+        session.run("ndi-bench", "run", "--profile", "smoke", env=ONE_THREAD)
+        session.run("ndi-bench", "report", "results/smoke")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the hot paths and compare with the stored baseline; `--save` stores one, other arguments go to pytest."""
     install(session, "dev")
@@ -105,11 +125,16 @@ def gate(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write `constraints.txt` anew from an environment made without pins; run the tests before committing it."""
-    session.install("-e", ".[dev,wandb,hub,slurm,video]", "torch==2.13.0", "mujoco==4.0.0")
+    """Write `constraints.txt` and `requirements.lock` anew, from an environment without pins; then run the tests."""
+    session.install("-e", ".[dev,wandb,hub,slurm,video]", "torch==2.13.0", "mujoco==4.0.0", "uv")
     frozen = session.run("pip", "freeze", "--exclude-editable", silent=True) or ""
     lines = sorted(line.split("+cpu")[0] for line in frozen.splitlines() if "==" in line and not line.startswith("-e"))
     with open("constraints.txt", "w") as file:
         file.write(
             "# Made by `nox -s lock`: the versions that CI and every nox session use.\n" + "\n".join(lines) + "\n"
         )
+    # with hashes, for all platforms, and what of CUDA the plain torch brings on Linux
+    options = ("--generate-hashes", "--universal", "--python-version", "3.11", "--no-annotate", "--quiet")
+    header = ("--custom-compile-command", "nox -s lock")
+    target = ("--constraint", "constraints.txt", "--output-file", "requirements.lock")
+    session.run("uv", "pip", "compile", "pyproject.toml", *options, *header, *target)

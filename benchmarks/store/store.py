@@ -25,7 +25,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.files import flush, server_time, whole_file
+from benchmarks.files import flush, read_regular, server_time, whole_file
 from benchmarks.kit.errors import UserError
 
 from . import runfile, schema
@@ -90,6 +90,15 @@ class Store:
         with self._reporting_faults(), whole_file(path) as file:
             runfile.write(file, record, table)
         return path
+
+    def adopt(self, path: Path) -> None:
+        """Store a run of another folder by its file, as it is, over an older one.
+
+        Raises:
+            UserError: the folder cannot be written to, or the file not be read.
+        """
+        with self._reporting_faults(), whole_file(self._runs / path.name) as file:
+            file.write(read_regular(path))
 
     def write_together(self, runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> None:
         """Store runs that ended together, over older ones: after a kill `recover` brings all of them or none.
@@ -265,7 +274,7 @@ class Store:
         for path, record, rest in strangers:
             run_id = record["run_id"]
             rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(runfile.read, self._path(run_id)))
-            if isinstance(rival, Exception) or _rank(record) > _rank(rival[0]):
+            if isinstance(rival, Exception) or rank(record) > rank(rival[0]):
                 chosen[run_id] = path, (record, rest)
                 loser = None if isinstance(rival, Exception) else rival_path
             else:
@@ -300,7 +309,7 @@ def _set_aside(path: Path, reason: str) -> None:
     warnings.warn(f"{path.name} in {path.parent} is set aside: {reason}", SetAside, stacklevel=5)
 
 
-def _rank(record: Mapping[str, Any]) -> tuple[bool, str]:
+def rank(record: Mapping[str, Any]) -> tuple[bool, str]:
     """Greater for the result that counts if there are several of a run."""
     return record["status"] == "completed", str(record["started"])
 
