@@ -14,24 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from benchmarks import terminal
-from benchmarks.data import datasets
+from benchmarks.data import local
 from benchmarks.experts import expert_hash
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
+from benchmarks.plan import grid, recall
 from benchmarks.plan.profiles import Profile, chosen
-from benchmarks.run import pool
-from benchmarks.run.locks import Stamps, stamps_of
-from benchmarks.store.frame import frame
-from benchmarks.store.store import Store
+from benchmarks.provenance import cores
 from benchmarks.tasks import Task
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from benchmarks.plan.grid import Cell, Run
+    from benchmarks.run.locks import Stamps
+    from benchmarks.run.pool import Outcome
 
 __all__ = ["Machine", "Plan", "check_device", "default_workers", "frame", "machine", "plan", "run"]
 
@@ -100,7 +98,8 @@ def plan(
         retry: statuses of stored runs that are run again, of `grid.RETRIABLE`.
         rerun: run everything again, also what is stored.
         lanes: most seeds that train together in a process. Default: no limit.
-        obtain: build or download datasets that are not there; otherwise their runs have provisional ids.
+        obtain: build or download datasets that are not there. Otherwise the plan is for looking at alone: the ids of
+            their runs are provisional.
         changes: fields of the profile that are set, see `Profile`: `tasks="hopper"`, `seeds="0-4"`, `steps=1000`, ...
 
     Raises:
@@ -108,10 +107,16 @@ def plan(
     """
     profile = chosen(profile, **changes).with_settings(settings)
     folder = RESULTS / profile.name if folder is None else Path(folder)
-    runs = grid.expand(profile, _content_hash(profile, obtain), expert_hash)
+    expand = grid.expand if obtain else recall.expand
+    runs = expand(profile, _content_hash(profile, obtain), expert_hash)
     for change in settings:
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
+    if not folder.exists():
+        return Plan(folder, runs, grid.cells(runs, lanes), {}, rerun, {})
+    from benchmarks.run.locks import stamps_of  # pyarrow: not for a first plan
+    from benchmarks.store.store import Store
+
     stamps = stamps_of(folder, [run.run_id for run in runs])
     remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
     return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps)
@@ -131,11 +136,11 @@ def machine(plan: Plan, device: str = "cpu", workers: int | None = None, threads
     """
     check_device(device)
     device = _resolved(device)
-    if device != "cpu" and not torch.cuda.is_available():
+    if device != "cpu" and not _has_cuda():
         raise UserError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
     workers = default_workers(device) if workers is None else workers
     if threads is None:
-        threads = 1 if device == "cpu" else max(1, pool.cores() // max(min(workers, len(plan.cells)), 1))
+        threads = 1 if device == "cpu" else max(1, cores() // max(min(workers, len(plan.cells)), 1))
     return Machine(device, workers, threads)
 
 
@@ -147,7 +152,7 @@ def run(
     checkpoint_minutes: float = 5.0,
     wandb: bool = False,
     console: Console | None = None,
-) -> pool.Outcome:
+) -> Outcome:
     """Make the runs of a plan and store each as it ends; goes on from the checkpoints of an interrupted call.
 
     Args:
@@ -165,6 +170,8 @@ def run(
     Raises:
         UserError: the results folder cannot be written to, or a checkpoint there does not fit.
     """
+    from benchmarks.run import pool  # torch: a plan alone needs none
+
     using = using or machine(plan)
     how = pool.Settings(plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun)
     try:
@@ -173,9 +180,23 @@ def run(
         return pool.Outcome(interrupted=True)
 
 
+def frame(
+    folder: str | Path,
+    rows: str = "evaluations",
+    *,
+    task: str | None = None,
+    method: str | None = None,
+    status: str | None = None,
+) -> pd.DataFrame:
+    """The stored rows of a results folder as one tidy frame, see `benchmarks.store.frame.frame`."""
+    from benchmarks.store import frame as stored  # pandas: a plan needs none
+
+    return stored.frame(folder, rows, task=task, method=method, status=status)
+
+
 def default_workers(device: str) -> int:
     """Processes at a time on a device, unless the user says otherwise: one per core; on CUDA 1."""
-    return pool.cores() if _resolved(device) == "cpu" else 1
+    return cores() if _resolved(device) == "cpu" else 1
 
 
 def check_device(name: str) -> None:
@@ -190,18 +211,33 @@ def check_device(name: str) -> None:
 
 def _resolved(device: str) -> str:
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if _has_cuda() else "cpu"
     return device
+
+
+def _has_cuda() -> bool:
+    import torch  # a plan for the CPU needs none
+
+    return torch.cuda.is_available()
 
 
 def _content_hash(profile: Profile, obtain: bool) -> Callable[[Task, str], str | None]:
     """Asks for the content of datasets, which must have as many episodes as the profile demonstrates."""
-    find, most = datasets.prepare if obtain else datasets.expected, max(profile.demos)
+    most = max(profile.demos)
 
     def content_hash(task: Task, choice: str) -> str | None:
-        info = find(task, choice)
+        info = _dataset(task, choice, obtain)
         if info is not None and info.episodes < most:
             raise UserError(f"--demos {most}: dataset {info.dataset_id} has {info.episodes} episodes")
         return None if info is None else info.content_hash
 
     return content_hash
+
+
+def _dataset(task: Task, choice: str, obtain: bool) -> local.DatasetInfo | None:
+    """A dataset that is there or will be; None if it is not known yet."""
+    if choice == "embedded" and not obtain:
+        return local.embedded(task)
+    from benchmarks.data import datasets  # Minari and torch: a plan for the shipped experts needs neither
+
+    return datasets.prepare(task, choice) if obtain else datasets.expected(task, choice)

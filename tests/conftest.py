@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as cli
-from benchmarks import terminal
+from benchmarks import memo, terminal
 from benchmarks.kit.contract import Problem, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.plan.configuration import settings
@@ -27,6 +28,24 @@ TINY = {
     "fit.batch_size": 8, "density.fit.steps": 5, "density.fit.batch_size": 8, "density.hidden": [8],
     "updates_per_step": 1, "offline_updates": 5,
 }  # fmt: skip
+
+
+REMEMBERED_AT = memo._path
+
+
+@pytest.fixture(autouse=True)
+def no_memory(monkeypatch):
+    """Answers of other tests, whose methods may be others, count for none."""
+    monkeypatch.setattr(memo, "_path", lambda question: None)
+
+
+@pytest.fixture
+def memory(monkeypatch, tmp_path):
+    """A folder in which answers are remembered, whenever files were written."""
+    monkeypatch.setattr(memo, "_path", REMEMBERED_AT)
+    monkeypatch.setattr(memo, "_BEGAN", time.time() + 60)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ndi-bench" / "answers"
 
 
 @pytest.fixture

@@ -14,16 +14,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmarks", "ndi", "baselines")
 
-GROUND = {"tasks", "files", "terminal", "provenance"}
+GROUND = {"memo", "tasks", "files", "terminal", "provenance"}
 BELOW_RUN = {"kit", "plan", "instrument", "experts", "data", "store", *GROUND}
 BELOW_CLI = {"run", "reporting", "experiment", *BELOW_RUN}
 MAY_IMPORT = {
     "files": set(),
+    "memo": {"files"},
     "terminal": set(),
     "tasks": {"kit.errors"},
     "provenance": {"kit.errors"},
     "kit": set(),
-    "plan": {"kit", "tasks", "files", "provenance"},
+    "plan": {"kit", "tasks", "files", "memo", "provenance"},
     "instrument": {"kit", "tasks", "terminal"},
     "experts": {"kit", "instrument", "tasks", "files"},
     "data": {"kit", "experts", "instrument", "tasks", "files"},
@@ -191,6 +192,7 @@ def plant(root, module, text):
 
 WRONG = {
     "files": "benchmarks.kit.errors",
+    "memo": "benchmarks.kit.errors",
     "terminal": "benchmarks.kit.errors",
     "tasks": "benchmarks.files",
     "provenance": "benchmarks.kit.contract",

@@ -15,7 +15,8 @@ import pytest
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from benchmarks.data import datasets, manifest
-from benchmarks.data.datasets import DatasetWarning, details, expected, listing, load, notes, prepare, record
+from benchmarks.data.datasets import DatasetWarning, details, expected, load, notes, prepare, record
+from benchmarks.data.local import listing
 from benchmarks.experts import model_card
 from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.rollout import expert_player, rollout

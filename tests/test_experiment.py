@@ -63,12 +63,12 @@ def test_the_frame_holds_runs_or_evaluations(capsys):
 
 def test_machines_fill_in_what_is_not_said(monkeypatch):
     plan = walker()
-    monkeypatch.setattr(experiment.pool, "cores", lambda: 6)
+    monkeypatch.setattr(experiment, "cores", lambda: 6)
     assert experiment.machine(plan) == experiment.Machine("cpu", workers=6, threads=1)
-    monkeypatch.setattr(experiment.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(experiment, "_has_cuda", lambda: True)
     assert experiment.machine(plan, "cuda") == experiment.Machine("cuda", workers=1, threads=6)
     assert experiment.machine(plan, "auto", workers=3).threads == 6, "one cell needs one process"
-    monkeypatch.setattr(experiment.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(experiment, "_has_cuda", lambda: False)
     assert experiment.machine(plan, "auto").device == "cpu"
     with pytest.raises(UserError, match="this torch sees no CUDA device"):
         experiment.machine(plan, "cuda")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
+from benchmarks.plan import grid, recall
 from benchmarks.plan.profiles import Profile
 from benchmarks.tasks import TASKS
 
@@ -100,6 +100,25 @@ def test_lanes_can_be_capped():
     cells = grid.cells(expand(seeds=tuple(range(5))), lanes=2)
     assert [cell.seeds for cell in cells] == [(0, 1), (2, 3), (4,)]
     assert len({cell.cell_id for cell in cells}) == 3
+
+
+def test_remembered_runs_are_the_same_runs_in_the_same_cells(monkeypatch, memory):
+    methods = ("toy_methods:WALKER", "toy_methods:SINGLE", "bc", "sac", "gail")
+    profile = Profile(
+        name="test", tasks=("hopper", "ant"), methods=methods, seeds=(0, 1), sweep={"walker": {"rate": [0, 0.5]}}
+    )
+    content, expert = (lambda task, choice: f"content of {task.name}"), (lambda name: f"expert of {name}")
+    real = grid.expand(profile, content, expert)
+    first = recall.expand(profile, content, expert)
+    monkeypatch.setattr(grid, "expand", lambda *_: pytest.fail("methods were asked again"))
+    again = recall.expand(profile, content, expert)
+    for runs in (first, again):
+        assert [run.run_id for run in runs] == [run.run_id for run in real]
+        for one, other in zip(grid.cells(runs), grid.cells(real), strict=True):
+            assert (one.cell_id, one.seconds) == (other.cell_id, other.seconds)
+            assert [run.absorbing for run in one.runs] == [run.absorbing for run in other.runs]
+    with pytest.raises(pytest.fail.Exception):
+        recall.expand(profile, lambda task, choice: "other content", expert)
 
 
 def test_stored_runs_are_skipped_unless_told_otherwise():

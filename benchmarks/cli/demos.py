@@ -23,10 +23,10 @@ Dataset = Annotated[str, typer.Option(help='"embedded", "hub", or the id of a lo
 @demos_app.command("list")
 def list_demos() -> None:
     """List the local datasets, and the embedded ones that can be built."""
-    from benchmarks.data import datasets  # Minari, torch: not for help
+    from benchmarks.data import local  # not for help
 
     shown = table("Dataset", "Episodes", "Mean return", "Content", "Folder")
-    for info in datasets.listing():
+    for info in local.listing():
         mean = f"{info.mean_return:,.1f}" if info.mean_return == info.mean_return else "-"
         where = str(info.path) if info.path else "(built at first use)"
         shown.add_row(info.dataset_id, str(info.episodes), mean, info.content_hash or "-", escape(where))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console, table
+
+if TYPE_CHECKING:
+    from benchmarks.plan.catalogue import Declared
 
 
 def tasks() -> None:
@@ -28,17 +31,17 @@ def tasks() -> None:
 
 def methods(name: Annotated[str | None, typer.Argument(help="One method, to see its settings.")] = None) -> None:
     """List the methods; or show one method's settings with their values and what they mean."""
-    from benchmarks.plan.catalogue import catalogue  # reads the entry points of all packages
+    from benchmarks.plan import catalogue  # reads the entry points of all packages
 
     if name is not None:
-        _show_method(name)
+        _show_method(catalogue.declared(name))
         return
     shown = table("Method", "Label", "Uses", "Summary")
-    for entry in catalogue():
-        if isinstance(entry[1], UserError):
-            shown.add_row(entry[0], "", "", f"[red]{escape(str(entry[1]))}[/red]")
+    for known, method in catalogue.all_declared().items():
+        if isinstance(method, UserError):
+            shown.add_row(known, "", "", f"[red]{escape(str(method))}[/red]")
         else:
-            shown.add_row(*map(escape, entry))
+            shown.add_row(known, escape(method.label), ", ".join(method.uses) or "nothing", escape(method.summary))
     console.print(shown)
 
 
@@ -81,20 +84,13 @@ def references(
     console.print(shown)
 
 
-def _show_method(name: str) -> None:
-    from benchmarks.plan.configuration import describe  # pydantic: only where settings are read
-    from benchmarks.plan.registry import find_method  # reads the entry points of all packages
-
-    method = find_method(name)
+def _show_method(method: Declared) -> None:
     console.print(
         f"[bold]{escape(method.label)}[/bold]: {escape(method.summary)}\n{escape(method.source)}", highlight=False
     )
     shown = table("Setting", "Type", "Value", "Meaning")
-    for setting in describe(method.config):
-        swept = " Lanes of one process may differ in it." if setting.name in method.swept else ""
-        shown.add_row(
-            setting.name, escape(setting.type), escape(str(setting.value)), escape(setting.description) + swept
-        )
+    for setting in method.settings:
+        shown.add_row(*(escape(setting[part]) for part in ("name", "type", "value", "meaning")))
     console.print(shown if shown.row_count else "It has no settings.")
     for task, changes in method.per_task.items():
         console.print(f"on {task}: {', '.join(f'{field} = {value}' for field, value in changes.items())}")

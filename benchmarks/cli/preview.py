@@ -14,9 +14,7 @@ from rich.markup import escape
 from benchmarks.experts import has_expert
 from benchmarks.plan import registry
 from benchmarks.plan.grid import makespan
-from benchmarks.run.checkpoint import saved_run_ids
 from benchmarks.run.memory import cell_bytes, most_at_once, step_bytes
-from benchmarks.store.store import Store
 from benchmarks.terminal import console, counted, duration, table
 
 if TYPE_CHECKING:
@@ -32,9 +30,8 @@ def show_cells(cells: Sequence[Cell]) -> None:
             steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
         shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay)
     console.print(shown)
-    for cell in cells:
-        for run in cell.runs:
-            console.print(run.run_id, highlight=False, soft_wrap=True)
+    if cells:
+        console.print("\n".join(run_id for cell in cells for run_id in cell.run_ids), highlight=False, soft_wrap=True)
 
 
 def show_missing_datasets(runs: Iterable[Run]) -> None:
@@ -55,6 +52,10 @@ def show_missing_experts(runs: Iterable[Run]) -> None:
 
 def show_other_checkpoints(folder: Path, cells: Sequence[Cell]) -> None:
     """Say which runs have begun in other company: a checkpoint serves only all of its runs together."""
+    if not (folder / "checkpoints").exists():
+        return
+    from benchmarks.run.checkpoint import saved_run_ids  # torch: not to look at a plan
+
     own, ours = {cell.run_ids for cell in cells}, {run_id for cell in cells for run_id in cell.run_ids}
     for path, run_ids in saved_run_ids(folder / "checkpoints"):
         if run_ids not in own and ours & set(run_ids):
@@ -64,6 +65,10 @@ def show_other_checkpoints(folder: Path, cells: Sequence[Cell]) -> None:
 
 def show_outdated(runs: Iterable[Run], folder: Path) -> None:
     """Say which stored runs were made by other code of their method than is there now, as far as that is known."""
+    if not folder.exists():
+        return
+    from benchmarks.store.store import Store  # pyarrow: not to look at a first plan
+
     runs, store, outdated = list(runs), Store(folder), Counter[tuple[str, str]]()
     origins = {reference: registry.origin(reference) for reference in {run.reference for run in runs}}
     for run in runs:

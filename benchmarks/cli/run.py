@@ -108,8 +108,7 @@ def run(
 
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
-    _check_names(profile, tasks, methods)
-    from benchmarks import experiment  # torch, MuJoCo: a mistyped name is told without them
+    from benchmarks import experiment  # pydantic: not for help
 
     experiment.check_device(device)
     plan = experiment.plan(
@@ -134,16 +133,6 @@ def run(
         _show(plan, workers, device)
         return
     _train(plan, device, workers, threads, timeout, checkpoint_minutes, wandb, report)
-
-
-def _check_names(profile: str | None, tasks: str | None, methods: str | None) -> None:
-    """Tell a mistyped name before anything slow is imported."""
-    from benchmarks.plan import profiles, registry  # pydantic: not for help
-
-    chosen = profiles.chosen(profile, tasks=tasks, methods=methods)
-    registry.find_tasks(chosen.tasks)
-    for name in chosen.methods:
-        registry.check_method_name(name)
 
 
 def _show(plan: Plan, workers: int | None, device: str) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ import minari
 import numpy as np
 import torch
 from minari.data_collector import EpisodeBuffer
-from minari.storage import get_dataset_path
 from rich.console import Console
 from rich.progress import Progress
 
@@ -34,36 +31,19 @@ from benchmarks.instrument.environment import ActionScale, make, require_spaces,
 from benchmarks.instrument.episodes import Episode, check_bounds, choose, content_hash, demonstrations
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError, in_one_line
-from benchmarks.tasks import MINARI_ID, TASKS, Task
+from benchmarks.tasks import MINARI_ID, Task
 
-from . import manifest
+from . import local, manifest
 from .compatibility import TOLERANCE, TRANSITIONS, differences, physics_difference
-from .reading import Recorded, open_dataset, read_metadata
+from .local import EPISODES, DatasetInfo
+from .reading import Recorded, open_dataset
 
-EPISODES = 25
-"""Episodes of an embedded dataset."""
 FIRST_SEED = 2_000_000
 """Reset seed of its first episode; neither a training, an evaluation nor a reference seed."""
 
 
 class DatasetWarning(UserWarning):
     """A dataset can be used but is not quite what one may expect."""
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A dataset as far as a user wants to know it."""
-
-    dataset_id: str
-    """Minari id."""
-    content_hash: str | None
-    """First 16 hex digits of the SHA-256 of all episodes; None if not known without reading the dataset."""
-    episodes: int
-    """Number of whole episodes."""
-    mean_return: float
-    """Mean undiscounted return over all episodes; NaN if not known without reading the dataset."""
-    path: Path | None
-    """Folder of the dataset; None while it is not there."""
 
 
 def prepare(task: Task, choice: str, accept: bool = False) -> DatasetInfo:
@@ -98,12 +78,9 @@ def expected(task: Task, choice: str, accept: bool = False) -> DatasetInfo | Non
     Raises:
         UserError: the task has no such dataset; or the dataset is there but cannot be used.
     """
-    dataset_id = task.dataset_id(choice)
     if choice == "embedded":
-        built = _folder(dataset_id).exists()
-        found = read_metadata(dataset_id, _folder(dataset_id)) if built else manifest.read().get(task.name, {})
-        return _summary(dataset_id, found, _folder(dataset_id) if built else None)
-    return prepare(task, choice, accept) if _folder(dataset_id).exists() else None
+        return local.embedded(task)
+    return prepare(task, choice, accept) if local.folder(task.dataset_id(choice)).exists() else None
 
 
 def notes(task: Task, choice: str) -> str | None:
@@ -113,7 +90,7 @@ def notes(task: Task, choice: str) -> str | None:
         UserError: its metadata cannot be read.
     """
     dataset_id = task.dataset_id(choice)
-    return str(differences(task, open_dataset(dataset_id, _folder(dataset_id)).environment)) or None
+    return str(differences(task, open_dataset(dataset_id, local.folder(dataset_id)).environment)) or None
 
 
 def load(task: Task, choice: str, demos: int, subsample: int, seed: int, accept: bool = False) -> Demonstrations:
@@ -148,16 +125,6 @@ def demonstrator(task: Task, device: torch.device | str = "cpu") -> ExpertPolicy
     return load_expert(task.name, device) if has_expert(task.name) else None
 
 
-def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:
-    """All local datasets, then the embedded ones that can be built; reads no episodes."""
-    local, published = _local(), manifest.read()
-    found = [_summary(dataset_id, metadata, _folder(dataset_id)) for dataset_id, metadata in local.items()]
-    for task in tasks:
-        if task.embedded_dataset is not None and task.embedded_dataset not in local and has_expert(task.name):
-            found.append(_summary(task.embedded_dataset, published.get(task.name, {}), None))
-    return found
-
-
 def details(task: Task, choice: str) -> tuple[dict[str, Any], list[Episode], tuple[int | None, ...]]:
     """A dataset's metadata, its episodes, and the seeds they were reset with (None where not stored).
 
@@ -182,8 +149,8 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
     """
     if not MINARI_ID.fullmatch(dataset_id):
         raise UserError(f"{dataset_id!r} is no id of a dataset; use one such as lab/{task.name}/expert-v0")
-    if _folder(dataset_id).exists():
-        raise UserError(f"dataset {dataset_id} is in {_folder(dataset_id)} already; use another id, or delete it")
+    if local.folder(dataset_id).exists():
+        raise UserError(f"dataset {dataset_id} is in {local.folder(dataset_id)} already; use another id, or delete it")
     _build(task, dataset_id, folder, episodes)
     return prepare(task, dataset_id)
 
@@ -194,14 +161,14 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
 def _open(task: Task, choice: str, accept: bool) -> Recorded:
     """The dataset of a choice, obtained if need be, with spaces that fit the task and of its environment."""
     dataset_id = task.dataset_id(choice)
-    if not _folder(dataset_id).exists():
+    if not local.folder(dataset_id).exists():
         if choice == "embedded":
             _build(task, dataset_id, FOLDER, EPISODES)
         elif choice == "hub":
             _download(dataset_id)
         else:
             raise UserError(_missing(dataset_id))
-    dataset = open_dataset(dataset_id, _folder(dataset_id))
+    dataset = open_dataset(dataset_id, local.folder(dataset_id))
     require_spaces(task, f"dataset {dataset_id}", dataset.observation_space, dataset.action_space)
     found = differences(task, dataset.environment)
     if found.meaning and not accept:
@@ -245,7 +212,7 @@ def _compare_physics(task: Task, dataset: Recorded, episodes: Sequence[Episode])
 
 def _verify(task: Task, info: DatasetInfo) -> None:
     """Compare an embedded dataset with its own record, the shipped expert and the manifest."""
-    metadata = read_metadata(info.dataset_id, _folder(info.dataset_id))
+    metadata = local.read_metadata(info.dataset_id, local.folder(info.dataset_id))
     fix = f"delete {info.path} to build it anew"
     if info.content_hash != metadata.get("content_hash"):
         raise UserError(f"dataset {info.dataset_id} is not as it was built; {fix}")
@@ -256,38 +223,13 @@ def _verify(task: Task, info: DatasetInfo) -> None:
         warnings.warn(f"dataset {info.dataset_id} {difference}", DatasetWarning, stacklevel=3)
 
 
-def _folder(dataset_id: str) -> Path:
-    try:
-        return Path(get_dataset_path(dataset_id))
-    except OSError as error:
-        raise UserError(f"the folder of Minari datasets cannot be made ({error}); set MINARI_DATASETS_PATH") from error
-
-
-def _local() -> dict[str, dict[str, Any]]:
-    """Metadata of all local datasets, by id."""
-    root = _folder("")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Minari warns of folders that are no datasets
-            return minari.list_local_datasets()
-    except Exception as error:  # it stumbles over folders without a version in their name
-        raise UserError(
-            f"the datasets in {root} cannot be listed ({in_one_line(error)}); tidy up that folder"
-        ) from error
-
-
-def _summary(dataset_id: str, metadata: Mapping[str, Any], path: Path | None) -> DatasetInfo:
-    episodes, mean_return = metadata.get("total_episodes", EPISODES), metadata.get("mean_return", math.nan)
-    return DatasetInfo(dataset_id, metadata.get("content_hash"), int(episodes), float(mean_return), path)
-
-
 def _missing(dataset_id: str) -> str:
     """Message about a local dataset that is not there, with what there is."""
-    local = list(_local())
-    near = difflib.get_close_matches(dataset_id, local, n=1)
+    known = local.ids()
+    near = difflib.get_close_matches(dataset_id, known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
-    there = f"there are {', '.join(local)}" if local else "there are none"
-    return f"no local Minari dataset {dataset_id} in {_folder('')}{meant} ({there}; or use --dataset embedded)"
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    return f"no local Minari dataset {dataset_id} in {local.folder()}{meant} ({there}; or use --dataset embedded)"
 
 
 # --- obtaining --------------------------------------------------------------------------------------------------------
@@ -296,7 +238,7 @@ def _missing(dataset_id: str) -> str:
 @contextlib.contextmanager
 def _making(dataset_id: str) -> Iterator[bool]:
     """Let Minari make a dataset in a hidden folder; False if another process made the dataset meanwhile."""
-    with staged(_folder(""), dataset_id) as partial:
+    with staged(local.folder(), dataset_id) as partial:
         if partial is None:
             yield False
             return
@@ -318,7 +260,7 @@ def _build(task: Task, dataset_id: str, folder: Path, number: int) -> None:
                     _create(task, dataset_id, card, episodes, seeds)
     except OSError as error:
         raise UserError(
-            f"cannot write dataset {dataset_id} to {_folder('')} ({in_one_line(error)}); "
+            f"cannot write dataset {dataset_id} to {local.folder()} ({in_one_line(error)}); "
             "set MINARI_DATASETS_PATH to a folder with space in which you may write"
         ) from error
 
@@ -370,5 +312,6 @@ def _download(dataset_id: str) -> None:
         missing_extra = 'the extra is not installed: pip install "ndi-bench[hub]"'
         reason = missing_extra if isinstance(error, ImportError) else in_one_line(error)
         raise UserError(
-            f"cannot download dataset {dataset_id} to {_folder(dataset_id)} ({reason}); offline, use --dataset embedded"
+            f"cannot download dataset {dataset_id} to {local.folder(dataset_id)} ({reason}); "
+            "offline, use --dataset embedded"
         ) from error

@@ -24,7 +24,8 @@ from minari.serialization import deserialize_space
 
 from benchmarks.files import read_regular
 from benchmarks.instrument.episodes import Episode
-from benchmarks.kit.errors import UserError, in_one_line
+
+from .local import damaged, read_metadata
 
 FORMATS = ("hdf5", "arrow", "parquet")
 """Those of Minari, by the names in its metadata."""
@@ -163,27 +164,6 @@ def open_dataset(dataset_id: str, folder: Path) -> Recorded:
     except Exception as error:  # a space may be anything
         raise damaged(dataset_id, folder, error) from error
     return Recorded(dataset_id, folder, metadata, *spaces)
-
-
-def read_metadata(dataset_id: str, folder: Path) -> dict[str, Any]:
-    """The metadata of a dataset in a folder.
-
-    Raises:
-        UserError: they cannot be read, or are of another dataset.
-    """
-    try:
-        metadata = json.loads(read_regular(folder / "data" / "metadata.json"))
-        if not isinstance(metadata, dict) or metadata.get("dataset_id") != dataset_id:
-            raise ValueError(f"its metadata are not those of {dataset_id}")
-    except (OSError, ValueError) as error:
-        raise damaged(dataset_id, folder, error) from error
-    return metadata
-
-
-def damaged(dataset_id: str, folder: Path, error: Exception) -> UserError:
-    """The error to raise of a dataset that cannot be read."""
-    fix = "delete the folder and obtain the dataset anew"
-    return UserError(f"dataset {dataset_id} in {folder} cannot be read ({in_one_line(error)}); {fix}")
 
 
 def _as_array(column: pa.ChunkedArray) -> np.ndarray:

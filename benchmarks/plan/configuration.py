@@ -62,15 +62,28 @@ def configure(config: Config, overrides: Mapping[str, Any], owner: str = "config
 
 
 def assign(config: Config, name: str, value: Any) -> Config:
-    """A config with the field of a dotted name replaced as it is, unchecked; the name must exist."""
+    """A config, or its JSON, with the field of a dotted name replaced as it is, unchecked; the name must exist."""
     field, _, rest = name.partition(".")
+    if isinstance(config, Mapping):
+        return {**config, field: assign(config[field], rest, value) if rest else value}  # type: ignore[return-value]
     new = assign(getattr(config, field), rest, value) if rest else value
     return dataclasses.replace(config, **{field: new})  # type: ignore[type-var]
 
 
 def settings(config: Any) -> dict[str, Any]:
-    """Dotted field name -> value of every field that is not itself a config."""
+    """Dotted field name -> value of every field that is not itself a config; of a config, or of its JSON."""
+    if isinstance(config, Mapping):
+        return {name: _tuples(value) for name, value in flat(config).items()}
     return {setting.name: setting.value for setting in describe(config)}
+
+
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables with their names joined by dots: {"fit": {"steps": 3}} has the setting "fit.steps"."""
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        inner = flat(value) if isinstance(value, Mapping) else None
+        found |= {name: value} if inner is None else {f"{name}.{key}": item for key, item in inner.items()}
+    return found
 
 
 def changes(config: Any, own: Any) -> str:

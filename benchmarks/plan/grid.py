@@ -75,6 +75,16 @@ class Run:
     """Episodes per evaluation."""
     profile: str
     """Name of the profile; not part of the identity."""
+    swept: tuple[str, ...] = ()
+    """Settings in which lanes of a cell may differ. These and the following are what the method declares."""
+    together: bool = True
+    """Several seeds can train together."""
+    cost: float = 1.0
+    """Cost of an environment step (offline: of the whole training) as it will be carried out, in steps of plain SAC."""
+    compiled: bool = False
+    """Its updates are compiled, which takes time at the start."""
+    absorbing: bool = False
+    """The replay holds absorbing states."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -176,6 +186,8 @@ def expand(
             hashes[task.name] = content_hash(task, profile.dataset)
         numbers = profile.demos if method.demonstrations else (0,)
         for config, demos, seed in itertools.product(_configs(profile, method, task), numbers, profile.seeds):
+            budget = _budget(profile, task) if method.online else 0
+            as_carried_out = settled(config, budget, assumed)
             run = Run(
                 method=method.name,
                 reference=reference,
@@ -191,10 +203,15 @@ def expand(
                 dataset_id=dataset,
                 dataset_hash=hashes[task.name] if dataset else None,
                 expert_hash=expert_hash(task.name) if method.privileged else None,
-                budget=_budget(profile, task) if method.online else 0,
+                budget=budget,
                 evaluations=profile.evaluations if method.online else 1,
                 eval_episodes=profile.eval_episodes,
                 profile=profile.name,
+                swept=method.swept,
+                together=method.lanes,
+                cost=method.cost(as_carried_out),
+                compiled=is_compiled(as_carried_out),
+                absorbing=method.absorbing(config),
             )
             runs[run.run_id] = run
     return list(runs.values())
@@ -228,12 +245,10 @@ def cells(runs: Iterable[Run], lanes: int | None = None) -> list[Cell]:
         runs: the runs to make.
         lanes: the most lanes of a cell; None for no limit.
     """
-    runs = list(runs)
-    methods = {reference: registry.find_method(reference) for reference in {run.reference for run in runs}}
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_companions(run, methods[run.reference]), []).append(run)
-    made = [_cell(chunk, methods[chunk[0].reference]) for group in groups.values() for chunk in _chunks(group, lanes)]
+        groups.setdefault(_companions(run), []).append(run)
+    made = [_cell(chunk) for group in groups.values() for chunk in _chunks(group, lanes)]
     return sorted(made, key=lambda cell: -cell.seconds)
 
 
@@ -277,10 +292,10 @@ def _budget(profile: Profile, task: Task) -> int:
     return profile.steps or task.budget
 
 
-def _companions(run: Run, method: Method) -> str:
+def _companions(run: Run) -> str:
     """Equal for runs whose lanes may train together."""
-    shared = {name: value for name, value in settings(run.config).items() if name not in method.swept}
-    seed = None if method.lanes else run.run_id
+    shared = {name: value for name, value in settings(run.config).items() if name not in run.swept}
+    seed = None if run.together else run.run_id
     return json.dumps([{**run.identity, "config": shared, "seed": seed}, run.task.name, run.reference], default=str)
 
 
@@ -289,14 +304,11 @@ def _chunks(runs: list[Run], size: int | None) -> Iterator[list[Run]]:
     return (runs[start : start + size] for start in range(0, len(runs), size))
 
 
-def _cell(runs: list[Run], method: Method) -> Cell:
-    config = runs[0].config
+def _cell(runs: list[Run]) -> Cell:
+    first, config = runs[0], runs[0].config
     values = [settings(run.config) for run in runs]
-    for name in method.swept:
+    for name in first.swept:
         if len({lane[name] for lane in values}) > 1:
             config = assign(config, name, tuple(lane[name] for lane in values))
-    steps = runs[0].budget if method.online else 1
-    as_carried_out = settled(runs[0].config, runs[0].budget, assumed)
-    training = steps * len(runs) * method.cost(as_carried_out) / UPDATES_PER_SECOND
-    starting = START_SECONDS + COMPILE_SECONDS * is_compiled(as_carried_out)
-    return Cell(tuple(runs), config, starting + training)
+    training = (first.budget or 1) * len(runs) * first.cost / UPDATES_PER_SECOND
+    return Cell(tuple(runs), config, START_SECONDS + COMPILE_SECONDS * first.compiled + training)

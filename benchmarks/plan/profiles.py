@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from benchmarks.kit.errors import UserError, near_miss
 
-from .configuration import MOST
+from .configuration import MOST, flat
 
 CUSTOM = "custom"
 """Name of the profile of runs that are put together from nothing."""
@@ -72,14 +72,8 @@ def _steps(steps: Any) -> Any:
 
 
 def _flat(table: Any) -> Any:
-    """Nested TOML tables with their names joined by dots: `fit.steps = 3` is the setting "fit.steps"."""
-    if not isinstance(table, dict):
-        return table
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        inner = _flat(value)
-        flat |= {f"{name}.{key}": item for key, item in inner.items()} if isinstance(inner, dict) else {name: value}
-    return flat
+    """Nested TOML tables by dotted names; anything else is returned for others to refuse."""
+    return flat(table) if isinstance(table, dict) else table
 
 
 Numbers = Annotated[

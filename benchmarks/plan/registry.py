@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import itertools
 import re
 import sys
@@ -48,16 +49,6 @@ def method_names() -> list[str]:
     return sorted(_entry_points(METHODS))
 
 
-def method_points() -> list[str]:
-    """The entry points of all installed methods, "name = module:attribute, package version", sorted.
-
-    Raises:
-        UserError: two packages declare the same name.
-    """
-    points = _entry_points(METHODS).values()
-    return sorted(f"{p.name} = {p.value}, {_origin(p)} {p.dist.version if p.dist else ''}" for p in points)
-
-
 def methods() -> dict[str, Method | UserError]:
     """All installed methods by name; for one that cannot be loaded, the error that says which package is at fault.
 
@@ -67,14 +58,16 @@ def methods() -> dict[str, Method | UserError]:
     return {name: _attempt(lambda: find_method(name)) for name in method_names()}  # noqa: B023 - called at once
 
 
-def check_method_name(name: str) -> None:
-    """Refuse the name of a method that is not installed, without importing any; "module:attribute" is not looked at.
+def check_method_names(references: Iterable[str]) -> None:
+    """Refuse names of methods that are not installed, without importing any; "module:attribute" is not looked at.
 
     Raises:
         UserError: there is no such method, or two packages declare the same name.
     """
-    if ":" not in name:
-        _choose("method", name, _entry_points(METHODS))
+    installed = _entry_points(METHODS)
+    for name in references:
+        if ":" not in name:
+            _choose("method", name, installed)
 
 
 def find_method(name: str) -> Method:
@@ -107,12 +100,13 @@ def origin(reference: str) -> tuple[str, str] | None:
     """
     if ":" in reference:
         name = reference.partition(":")[0]
-        with contextlib.suppress(UserError):  # whoever runs it is told
-            _import(reference, f"method {reference}")
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file is None or not Path(file).is_file():
+        _reach_current_folder()
+        spec = None
+        with contextlib.suppress(ImportError, ValueError):  # whoever runs it is told
+            spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
             return None
-        return name, f"source {hashlib.sha256(Path(file).read_bytes()).hexdigest()[:8]}"
+        return name, f"source {hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:8]}"
     point = _entry_points(METHODS)[reference]
     return None if point.dist is None or point.dist.name == SUITE else (point.dist.name, point.dist.version)
 
@@ -198,8 +192,7 @@ def find_methods(references: Iterable[str]) -> dict[str, Method]:
         UserError: as `find_method`; or two of the methods have the same name.
     """
     references = list(references)
-    for reference in references:
-        check_method_name(reference)
+    check_method_names(references)
     found = {reference: find_method(reference) for reference in references}
     _check_distinct("methods", list(found.values()))
     return found
@@ -242,8 +235,7 @@ def _load(point: EntryPoint, check: Callable[[str, Any], Item]) -> Item:
 def _import(reference: str, owner: str) -> Any:
     """The object of "module:attribute"; modules of the current folder count as well."""
     module_name, _, attribute = reference.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # an installed console script does not have it; the end shadows nothing
+    _reach_current_folder()
     try:
         item = importlib.import_module(module_name)
         for part in attribute.split("."):
@@ -251,6 +243,12 @@ def _import(reference: str, owner: str) -> Any:
     except (Exception, SystemExit) as error:
         raise UserError(f'{owner} cannot be loaded: {in_one_line(error)}; it must be "module:attribute"') from error
     return item
+
+
+def _reach_current_folder() -> None:
+    """Let modules of the current folder be found; an installed console script does not have it."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # at the end it shadows nothing
 
 
 def _check_method(owner: str, item: Any) -> Method:

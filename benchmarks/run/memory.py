@@ -1,16 +1,13 @@
-"""What a plan's replay will take, read off the replay itself without allocating it."""
+"""What a plan's replay will take, read off the replay itself without allocating it; remembered, so that torch and the
+simulator need not be loaded to say it again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from functools import cache
 
-import torch
-
-from benchmarks.instrument.environment import make, spaces
-from benchmarks.kit.replay import Replay, capacity_for
-from benchmarks.plan import registry
+from benchmarks.memo import remembered
 from benchmarks.plan.grid import Cell
 from benchmarks.tasks import Task
 
@@ -20,6 +17,10 @@ def replay_bytes(lanes: int, capacity: int, observation_size: int, action_size: 
 
     Built on torch's device without storage, so that the answer is the replay's own, whatever it stores.
     """
+    import torch  # not where the answer is remembered
+
+    from benchmarks.kit.replay import Replay
+
     replay = Replay(lanes, capacity, observation_size, action_size, torch.device("meta"))
     return sum(value.nbytes for value in vars(replay).values() if isinstance(value, torch.Tensor))
 
@@ -32,12 +33,12 @@ def cell_bytes(cell: Cell) -> int:
     Raises:
         UserError: the task's environment cannot be opened.
     """
-    if not cell.first.budget:
+    task, lanes, budget = cell.first.task, len(cell.runs), cell.first.budget
+    absorbing = any(run.absorbing for run in cell.runs)
+    if not budget:
         return 0
-    observation_size, action_size = _sizes(cell.first.task)
-    absorbing = registry.find_method(cell.first.reference).absorbing(cell.config)
-    capacity = capacity_for(cell.first.budget, absorbing)
-    return replay_bytes(len(cell.runs), capacity, observation_size + absorbing, action_size)
+    question = f"replay of {lanes} lanes and {budget} steps of {task.env_id}{', absorbing' * absorbing}"
+    return remembered(question, lambda: _measured(task, lanes, budget, absorbing))
 
 
 def step_bytes(cell: Cell) -> int:
@@ -50,9 +51,11 @@ def most_at_once(cells: Iterable[Cell], workers: int) -> int:
     return sum(sorted(map(cell_bytes, cells), reverse=True)[: max(workers, 1)])
 
 
-@cache
-def _sizes(task: Task) -> tuple[int, int]:
-    """Observation and action size of a task."""
+def _measured(task: Task, lanes: int, budget: int, absorbing: bool) -> int:
+    from benchmarks.instrument.environment import make, spaces  # not where the answer is remembered
+    from benchmarks.kit.replay import capacity_for
+
     with closing(make(task)) as environment:
         observations, actions = spaces(environment)
-        return observations.shape[0], actions.shape[0]
+    size = observations.shape[0] + absorbing
+    return replay_bytes(lanes, capacity_for(budget, absorbing), size, actions.shape[0])

@@ -62,11 +62,6 @@ class Outcome:
         return bool(self.elsewhere) or any(ending.status != "completed" for ending in self.endings.values())
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_cells(
     cells: Sequence[Cell], settings: Settings, workers: int, console: Console, stamps: Stamps | None = None
 ) -> Outcome:

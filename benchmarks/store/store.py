@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -31,6 +30,9 @@ from benchmarks.kit.errors import UserError
 from . import runfile, schema
 from .runfile import NotARunError
 from .schema import AVERAGES, EVALUATIONS, RUNS, STATUSES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHARED = ("run_id", "method", "task", "demos", "seed")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
