@@ -67,6 +67,7 @@ def _path(question: str) -> Path | None:
     return cache / "ndi-bench" / "answers" / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
 
 
+@cache
 def _installed() -> tuple[str, ...]:
     """How the paths of files begin that change only with a distribution, or with Python itself."""
     paths = [sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]

@@ -218,7 +218,7 @@ def test_a_killed_build_leaves_nothing_half_made(folder, built):
         "import os, signal, minari.dataset.minari_storage as s\n"
         "s.MinariStorage.update_metadata = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "import benchmarks.data.datasets as d; d.EPISODES = 2\n"
-        "d.prepare(d.TASKS['hopper'], 'embedded')"
+        "d.prepare(d.local.TASKS['hopper'], 'embedded')"
     )
     killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -234,7 +234,7 @@ def test_a_killed_build_leaves_nothing_half_made(folder, built):
 def test_several_processes_may_ask_at_once(folder):
     code = (
         "import benchmarks.data.datasets as d; d.EPISODES = 2\n"
-        "print(d.load(d.TASKS['hopper'], 'embedded', demos=2, subsample=1, seed=0).hash)"
+        "print(d.load(d.local.TASKS['hopper'], 'embedded', demos=2, subsample=1, seed=0).hash)"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [

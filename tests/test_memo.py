@@ -1,9 +1,9 @@
 """Answers that are remembered while no code changes, and the listings that rest on them."""
 
-import importlib
 import json
 import os
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -30,8 +30,9 @@ def module(monkeypatch, tmp_path):
     """The file of somebody's module, which this process has loaded."""
     path = tmp_path / "somebodys.py"
     path.write_text("x = 1")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "somebodys", importlib.import_module("somebodys"))
+    loaded = types.ModuleType("somebodys")
+    loaded.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, "somebodys", loaded)
     return path
 
 

@@ -47,11 +47,11 @@ def compare(
     A change of the code: ndi-bench compare results/quick results/quick-current --gate --margin 0.1 (the margin is then
     the loss that must have been visible with 80 % power; `ndi-bench gate` runs and judges in one)
     """
+    if reference is None and against is None:
+        raise UserError("there is nothing to compare with; name a second results folder or a method with --against")
     from benchmarks.reporting import comparison  # pandas, scipy: not for help
     from benchmarks.reporting import gate as judging
 
-    if reference is None and against is None:
-        raise UserError("there is nothing to compare with; name a second results folder or a method with --against")
     ours = _results(folder)
     theirs = ours if reference is None else _results(reference)
     pairs = _pairs(ours, theirs, method, against)
