@@ -44,12 +44,6 @@ MAY_IMPORT = {
 
 LONGEST_FILE, LONGEST_FUNCTION, MOST_COMPLEX = 400, 60, 15
 
-OWED: dict[str, str] = {
-    "benchmarks/reporting/": "report",
-    "benchmarks/kit/fitting.py": "kit",
-}
-"""Files that may still break a law, and who mends them."""
-
 
 def sources(root):
     """Module name -> path of every file of ours below a root."""
@@ -175,7 +169,7 @@ LAWS = [
 @pytest.mark.parametrize("law", LAWS)
 def test_the_house_keeps_the_law(law):
     broken = [(str(path.relative_to(ROOT)), told) for path, told in law(ROOT)]
-    assert [f"{path}: {told}" for path, told in broken if not path.startswith(tuple(OWED))] == []
+    assert [f"{path}: {told}" for path, told in broken] == []
 
 
 # --- the laws see what breaks them ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,8 +88,6 @@ def leave(judgement: Judgement) -> None:
     Raises:
         typer.Exit: 1 if anything is worse or missing, 3 if it is undecided.
     """
-    from collections import Counter
-
     numbers = Counter(finding.verdict for finding in judgement.findings)
     told = ", ".join(f"{number} {verdict}" for verdict, number in sorted(numbers.items()))
     console.print(f"gate: {judgement.verdict} ({told}; all together {judgement.overall.verdict})", highlight=False)

@@ -112,59 +112,93 @@ def fit(
         FloatingPointError: no lane ever had a finite held-out loss. A single such lane ends with weights that are NaN.
     """
     streams = problem.streams(f"{purpose} fit")
-    held_out = held_out_rows(demonstrations.sizes, config.held_out, problem.streams(f"{purpose} split"))
-    present = torch.arange(held_out.shape[1], device=problem.device)[None] < demonstrations.sizes[:, None]
-    train_rows, train_sizes = _compact(present & ~held_out)
-    judged = torch.where(held_out.any(1, keepdim=True), held_out, present)
-    valid_rows, valid_sizes = _compact(judged)
-    rows = BLOCKS * BLOCK_ROWS
-    spread = torch.arange(rows, device=problem.device)[None] * valid_sizes[:, None] // rows
-    valid = demonstrations.take(valid_rows.gather(1, spread))
-
+    present, train, valid = _split(problem, demonstrations, config, purpose)
     parameters = list(module.parameters())
-    start = [p.detach().clone() for p in parameters]
-    best, best_step = [p.clone() for p in start], torch.zeros(problem.lanes, dtype=torch.int64, device=problem.device)
+    best = _Best(problem, parameters)
+    start = [weights.clone() for weights in best.weights]
     patience = config.patience * config.check_every
-    best_loss = torch.full((problem.lanes,), torch.inf, device=problem.device)
 
-    def keep(lanes: Tensor) -> None:
-        """Note the weights of chosen lanes (L,) as their best."""
-        for kept, parameter in zip(best, parameters, strict=True):
-            rows = lanes.repeat_interleave(len(parameter) // problem.lanes)
-            kept[rows] = parameter.detach()[rows]
-
-    descent = _descend(parameters, loss, demonstrations, (train_rows, train_sizes), config, streams)
+    descent = _descend(parameters, loss, demonstrations, train, config, streams)
     for step, value in enumerate(islice(descent, config.steps), 1):
         if step % config.check_every == 0 or step == config.steps:
             # a loss may need gradients with respect to its inputs (score matching), so no torch.no_grad here
             held_out_loss = loss(valid, streams).detach().unflatten(1, (BLOCKS, BLOCK_ROWS)).mean(-1).median(-1).values
-            # a lane that has run out of patience keeps its weights, whatever happens while others train on
-            patient = step - best_step <= patience
-            improved = (held_out_loss < best_loss) & patient if config.held_out else torch.ones_like(patient)
-            best_loss, best_step = (
-                torch.where(improved, held_out_loss, best_loss),
-                best_step.masked_fill(improved, step),
-            )
-            keep(improved)
+            best.look(step, held_out_loss if config.held_out else None, patience)
             problem.tell(f"{purpose} fit", step, config.steps)
             yield {"loss": value, "held_out_loss": held_out_loss}
-            if config.held_out and bool((step - best_step >= patience).all()):
+            if config.held_out and bool((step - best.step >= patience).all()):
                 break
-    if config.held_out and bool((lost := best_step == 0).any()):
-        if lost.all():
-            raise FloatingPointError(f"no held-out loss of the {purpose} fit was finite")
-        for kept in best:  # the first, random weights would be taken for a fit
-            kept[lost.repeat_interleave(len(kept) // problem.lanes)] = torch.nan
+    if config.held_out:
+        best.drop_lost(purpose)
     if config.refit and config.held_out:
         assign(parameters, start)
         streams = problem.streams(f"{purpose} refit")
         descent = _descend(parameters, loss, demonstrations, _compact(present), config, streams)
-        for step, value in enumerate(islice(descent, int(best_step.max())), 1):
+        for step, value in enumerate(islice(descent, int(best.step.max())), 1):
             if step % config.check_every == 0 or step == config.steps:
-                keep(best_step == step)
-                problem.tell(f"{purpose} refit", step, int(best_step.max()))
-                yield {"loss": value, "held_out_loss": best_loss}
-    assign(parameters, best)
+                best.keep(best.step == step)
+                problem.tell(f"{purpose} refit", step, int(best.step.max()))
+                yield {"loss": value, "held_out_loss": best.loss}
+    assign(parameters, best.weights)
+
+
+def _split(
+    problem: Problem, demonstrations: Replay, config: FitConfig, purpose: str
+) -> tuple[Tensor, tuple[Tensor, Tensor], Batch]:
+    """Which rows are transitions (L, N), where those to train on are (see `_compact`), and the rows that are judged by.
+
+    The latter are as many for every lane, evenly spread over what is held out, or over all if nothing is.
+    """
+    held_out = held_out_rows(demonstrations.sizes, config.held_out, problem.streams(f"{purpose} split"))
+    present = torch.arange(held_out.shape[1], device=problem.device)[None] < demonstrations.sizes[:, None]
+    positions, sizes = _compact(torch.where(held_out.any(1, keepdim=True), held_out, present))
+    rows = BLOCKS * BLOCK_ROWS
+    spread = torch.arange(rows, device=problem.device)[None] * sizes[:, None] // rows
+    return present, _compact(present & ~held_out), demonstrations.take(positions.gather(1, spread))
+
+
+class _Best:
+    """The best weights of each lane, after how many steps it had them (L,), and their held-out loss (L,)."""
+
+    def __init__(self, problem: Problem, parameters: list[nn.Parameter]) -> None:
+        self._parameters, self._lanes = parameters, problem.lanes
+        self.weights = [p.detach().clone() for p in parameters]
+        self.step = torch.zeros(problem.lanes, dtype=torch.int64, device=problem.device)
+        self.loss = torch.full((problem.lanes,), torch.inf, device=problem.device)
+
+    def look(self, step: int, held_out_loss: Tensor | None, patience: int) -> None:
+        """Keep the present weights of the lanes whose held-out loss (L,) is their least; without one, of all.
+
+        A lane that has run out of patience keeps its weights, whatever happens while others train on.
+        """
+        improved = torch.ones_like(self.step, dtype=torch.bool)
+        if held_out_loss is not None:
+            improved = (held_out_loss < self.loss) & (step - self.step <= patience)
+            self.loss = torch.where(improved, held_out_loss, self.loss)
+        self.step = self.step.masked_fill(improved, step)
+        self.keep(improved)
+
+    def keep(self, lanes: Tensor) -> None:
+        """Take the present weights of chosen lanes (L,)."""
+        for kept, parameter in zip(self.weights, self._parameters, strict=True):
+            rows = self._rows(lanes, kept)
+            kept[rows] = parameter.detach()[rows]
+
+    def drop_lost(self, purpose: str) -> None:
+        """Lanes that never had a finite loss get weights that are NaN: their first, random ones would pass for a fit.
+
+        Raises:
+            FloatingPointError: these are all lanes.
+        """
+        lost = self.step == 0
+        if lost.all():
+            raise FloatingPointError(f"no held-out loss of the {purpose} fit was finite")
+        for kept in self.weights:
+            kept[self._rows(lost, kept)] = torch.nan
+
+    def _rows(self, lanes: Tensor, weights: Tensor) -> Tensor:
+        """Which rows of a parameter are those of chosen lanes (L,)."""
+        return lanes.repeat_interleave(len(weights) // self._lanes)
 
 
 def _descend(
