@@ -17,6 +17,8 @@ Spec = dict[str, Any]
 _COLOR = {"field": "color", "type": "nominal", "scale": None}
 _DASH = {"field": "dash", "type": "nominal", "scale": None}
 _SHAPE = {"field": "shape", "type": "nominal", "scale": None}
+_SOFT = "#7d858e"
+"""Of lines and names of reference, seen on white and on black."""
 _TOLD = {"field": "told", "type": "nominal"}
 
 
@@ -51,8 +53,11 @@ def _compiled(layers: list[Spec]) -> Spec:
         "layer": layers,
     }
     compiled: Spec = vl_convert.vegalite_to_vega(spec, vl_version="6.1")
-    # Vega-Lite takes no signal for the title of an axis, Vega does
+    del compiled["background"]  # the page's shows through
     for axis in compiled["axes"]:
+        if "tickCount" in axis:
+            axis["tickCount"] = {"signal": "ceil(width / 80)" if axis["scale"] == "x" else "ceil(height / 50)"}
+        # Vega-Lite takes no signal for the title of an axis, Vega does
         if axis.get("title") in ("xTitle", "yTitle"):
             axis["title"] = {"signal": axis["title"]}
     return compiled
@@ -76,9 +81,9 @@ def _dots(data: str, encoding: Spec, size: int, opacity: float = 1) -> Spec:
 
 def _references() -> list[Spec]:
     """Horizontal lines with their names."""
-    line = _layer("references", "rule", {"y": _y("value"), "strokeDash": _DASH}, strokeWidth=1.2, opacity=0.75)
+    line = _layer("references", "rule", {"y": _y("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT)
     name = _layer("references", "text", {"y": _y("value"), "text": {"field": "name"}, "x": {"value": 3}})
-    name["mark"] |= {"align": "left", "baseline": "bottom", "dy": -2, "fontSize": 10, "opacity": 0.85}
+    name["mark"] |= {"align": "left", "baseline": "bottom", "dy": -2, "fontSize": 10, "color": _SOFT}
     return [line, name]
 
 
@@ -100,7 +105,7 @@ def _intervals() -> list[Spec]:
     y = {"field": "label", "type": "nominal", "sort": None, "title": None, "axis": {"grid": True, "labelLimit": 230}}
     x = _x(scale={"zero": False})
     return [
-        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, opacity=0.75),
+        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT),
         _layer("rows", "rule", {"x": _x("low"), "x2": {"field": "high"}, "y": y, "color": _COLOR}, strokeWidth=6)
         | {"name": "bars"},
         _dots("rows", {"x": x, "y": y, "color": _COLOR, "shape": _SHAPE}, 90),
@@ -112,10 +117,10 @@ def _profile() -> list[Spec]:
     line = {"x": x, "y": y, "color": _COLOR, "strokeDash": _DASH, "detail": {"field": "variant", "type": "nominal"}}
     label = {"x": x, "y": y, "text": {"field": "label"}, "color": _COLOR}
     return [
-        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, opacity=0.75),
+        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT),
         _layer("lines", "line", line, interpolate="step-after"),
-        _layer("left", "text", label, align="left", dx=5, fontSize=11, fontWeight="bold"),
-        _layer("right", "text", label, align="right", dx=-5, fontSize=11, fontWeight="bold"),
+        _layer("left", "text", label, align="left", dx=5, fontSize=11, fontWeight="bold", limit=170),
+        _layer("right", "text", label, align="right", dx=-5, fontSize=11, fontWeight="bold", limit=170),
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,8 +38,7 @@ class Variant(NamedTuple):
     @property
     def order(self) -> tuple[Any, ...]:
         """Sort key: the methods' fixed order, settings of one method by their numbers."""
-        parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", self.name)
-        return *style.order(self.method), *(float(p) if i % 2 else p for i, p in enumerate(parts))
+        return *style.order(self.method), *style.natural(self.name)
 
 
 @dataclass(frozen=True)

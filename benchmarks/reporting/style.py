@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, groupby, product
 from typing import Any
 
+import matplotlib
+import numpy as np
 import seaborn
 
 # Okabe and Ito's palette, safe for colour-blind readers; its yellow is left out, too faint for a line on white
@@ -65,6 +68,9 @@ _SPARE = [
     )
 ]
 
+_MARKERS = "osD^vPX<>dph"
+_DASHES = (_SOLID, _DASHED, _DASH_DOT, _LONG, _DOTTED)
+
 _FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm")
 _LAST = ("sac", "expert")
 
@@ -74,6 +80,12 @@ NOTES = {
     "sac": "SAC (true reward): the shared learner trained on the task's own reward, an oracle and not a contestant",
 }
 """What a reader must know of a method's label, printed under every table that shows it."""
+
+
+def natural(name: str) -> tuple[float | str, ...]:
+    """Sort key by the numbers in a name."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", name)
+    return tuple(float(part) if place % 2 else part for place, part in enumerate(parts))
 
 
 def order(method: str) -> tuple[int, str]:
@@ -86,11 +98,19 @@ def order(method: str) -> tuple[int, str]:
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """The look of each name; a name without one of its own gets a spare one by its checksum, distinct in this call.
 
-    Colours repeat only when all are taken.
+    Several settings of one method, `method[setting=value]`, run through a sequence of colours in the order of their
+    values, from dark to light. Other colours repeat only when all are taken.
     """
-    names = sorted(set(names))
-    taken = {name: _LOOKS[name] for name in names if name in _LOOKS}
-    for name in names:
+    known = sorted(set(names))
+    taken = {name: _LOOKS[name] for name in known if name in _LOOKS}
+    settings = groupby((name for name in known if "[" in name), key=lambda name: name.partition("[")[0])
+    for scheme, (_, found) in zip(cycle(("viridis", "plasma", "cividis")), settings, strict=False):
+        own = sorted(found, key=natural)
+        shades = matplotlib.colormaps[scheme](np.linspace(0.0, 0.85, len(own))) if len(own) > 1 else ()
+        for place, (name, shade) in enumerate(zip(own, shades, strict=False)):
+            color = matplotlib.colors.to_hex(shade)
+            taken[name] = Look(color, _MARKERS[place % len(_MARKERS)], _DASHES[place % len(_DASHES)])
+    for name in known:
         if name not in taken:
             start = zlib.crc32(name.encode()) % len(_SPARE)
             spares, colors = _SPARE[start:] + _SPARE[:start], {look.color for look in taken.values()}

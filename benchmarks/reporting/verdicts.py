@@ -48,6 +48,9 @@ def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
     """On one cell; None where no paper that is shown beside ours has a number, and for the references themselves."""
     if variant.method in ("random", "expert"):
         return None
+    # one setting of several need not have been run everywhere
+    if variant.name != variant.method and not len(board.sample(variant.name, task).places):
+        return None
     environment = family(board.results.environment(task))
     for paper in papers():
         values = paper.values(variant.method, environment)

@@ -196,7 +196,7 @@ function drawIntervals(ranked) {
     [variant.label, number(one.iqm[0], 3), range(one.iqm, 3), number(one.gap, 3)])];
   const title = "Interquartile mean over all tasks, with its 95% interval";
   keep(place, rows.length ? [chart(place, "iqm", "intervals", title,
-    { x: "Normalised return (0 random, 1 expert)", y: "", data: { rows, references: ANCHORS }, numbers, height: 80 + 26 * rows.length })] : []);
+    { x: "Normalised return", y: "", data: { rows, references: ANCHORS }, numbers, height: 80 + 26 * rows.length })] : []);
 }
 
 function drawProfile(shown) {
