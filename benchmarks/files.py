@@ -48,7 +48,7 @@ def inside(folder: Path, *names: str) -> Path:
     return place
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path | str) -> bytes:
     """All of a regular file, at once; a pipe or a device is refused instead of waited for.
 
     Raises:

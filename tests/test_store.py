@@ -170,7 +170,7 @@ def test_files_of_older_versions_are_still_read(tmp_path, a_run, version):
 
 def test_results_that_were_committed_long_ago_are_still_read():
     store = Store(Path(__file__).parent.parent / "results" / "quick-reference")
-    versions = {json.loads(pq.read_schema(path).metadata[b"run"])["schema"] for path in store._paths()}
+    versions = {json.loads(pq.read_schema(path).metadata[b"run"])["schema"] for path in (store.folder / "runs").glob("*.parquet")}
     assert versions == {1}
     runs, averages = store.averages()
     assert len(runs) == 48

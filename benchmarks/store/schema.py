@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Raised with every change of the files; older ones are read as if they were new, newer ones are set aside, never
 misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations, version 4 their
-averages beside the run's record."""
+averages beside the run's record, version 5 `dataset_notes`, `audit` and `policy_sha256` to the runs and a digest of the
+whole file."""
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
+"""What a run's id looks like, which is also the name of its file."""
 
 STATUSES = ("completed", "failed", "diverged", "timeout")
 """How a run can have ended."""
@@ -39,6 +46,7 @@ RUNS = pa.schema(
         _required("changes", pa.string()),
         _required("episode_ids", pa.list_(pa.int64())),
         pa.field("dataset_hash", pa.string()),
+        pa.field("dataset_notes", pa.string()),
         pa.field("commit", pa.string()),
         _required("dirty", pa.bool_()),
         _required("versions", pa.string()),
@@ -50,6 +58,8 @@ RUNS = pa.schema(
         pa.field("error", pa.string()),
         _required("steps", pa.int64()),
         _required("updates", pa.int64()),
+        pa.field("audit", pa.string()),
+        pa.field("policy_sha256", pa.string()),
         _required("train_seconds", pa.float64()),
         _required("eval_seconds", pa.float64()),
         _required("started", pa.string()),
@@ -58,8 +68,11 @@ RUNS = pa.schema(
 )
 """Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
 of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
-`changes` holds the settings that are not the method's own (JSON, dotted names), `schema` is filled in by the store.
-Columns that may be null: the dataset (methods without demonstrations), the commit (no checkout) and the error."""
+`changes` holds the settings that are not the method's own (JSON, dotted names), `dataset_notes` says how demonstrations
+that were used all the same differ from the task, `audit` lists what was noticed that a method must not do (JSON list of
+sentences), `policy_sha256` is the hash of the final policy's file, `schema` is filled in by the store. Columns that may
+be null: the dataset (methods without demonstrations) and the notes on it (nothing to note), the commit (no checkout),
+the error, the audit (not made, as of runs of older versions) and the policy (not kept)."""
 
 EVALUATIONS = pa.schema(
     [
@@ -138,4 +151,70 @@ def written(version: int) -> pa.Schema:
 
 def current(record: Mapping[str, Any]) -> dict[str, Any]:
     """A run's record as if the present version had written it."""
-    return {"changes": "{}", **record, "schema": SCHEMA_VERSION}
+    return {**_BEFORE, **record, "schema": SCHEMA_VERSION}
+
+
+_BEFORE = {"changes": "{}", "dataset_notes": None, "audit": None, "policy_sha256": None}
+"""Columns of `RUNS` that records of older versions lack, and what they have been."""
+
+
+def record_fault(record: Mapping[str, Any]) -> str | None:
+    """What is wrong with a record that was read as JSON; None if it has the columns of `RUNS` and their types."""
+    if record.keys() != _KINDS.keys():
+        return "its columns are not those of its schema version"
+    for name, kinds in _KINDS.items():
+        kind = type(value := record[name])
+        if kind not in kinds or (kind is int and abs(value) > _MOST) or (kind is float and not math.isfinite(value)):
+            return f"its record has no sound {name}"
+    if not SAFE_NAME.fullmatch(record["run_id"]):
+        return "its run_id is no safe file name"
+    if record["status"] not in STATUSES:
+        return f"its status is none of {', '.join(STATUSES)}"
+    if not all(type(number) is int and abs(number) <= _MOST for number in record["episode_ids"]):
+        return "its record has no sound episode_ids"
+    for name, kind in (("config", dict), ("versions", dict), ("changes", dict), ("audit", list)):
+        if record[name] is not None and not _holds(record[name], kind):
+            return f"its record has no sound {name}"
+    return None
+
+
+def averages_fault(found: Any) -> str | None:
+    """What is wrong with averages that were read as JSON; None if they have the columns of `AVERAGES` but `run_id`."""
+    if not isinstance(found, dict) or found.keys() != _AVERAGED.keys():
+        return "its averages cannot be read"
+    for name, kinds in _AVERAGED.items():
+        values = found[name]
+        whole = int in kinds and float not in kinds
+        if (
+            not isinstance(values, list)
+            or not set(map(type, values)) <= kinds
+            or (whole and max(map(abs, values), default=0) > _MOST)
+        ):
+            return "its averages cannot be read"
+    return None if len(set(map(len, found.values()))) == 1 else "its averages cannot be read"
+
+
+@cache
+def _holds(text: str, kind: type) -> bool:
+    """Whether a text is JSON of a kind; the same few texts are asked about for every run."""
+    try:
+        return isinstance(json.loads(text), kind)
+    except (ValueError, RecursionError):
+        return False
+
+
+_MOST = 2**63 - 1
+"""Largest whole number of a column."""
+
+
+def _kinds(field: pa.Field, nullable: bool) -> frozenset[type]:
+    """The types of a column's values as JSON has them."""
+    types: dict[pa.DataType, tuple[type, ...]] = {
+        pa.string(): (str,), pa.int64(): (int,), pa.float64(): (float, int), pa.bool_(): (bool,),
+        pa.list_(pa.int64()): (list,),
+    }  # fmt: skip
+    return frozenset((*types[field.type], *([type(None)] if nullable else [])))
+
+
+_KINDS = {field.name: _kinds(field, field.nullable) for field in RUNS}
+_AVERAGED = {field.name: _kinds(field, field.name in MEANS) for field in AVERAGES if field.name != "run_id"}

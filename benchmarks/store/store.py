@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import shutil
+import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,24 +18,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.files import flush, read_regular, server_time, whole_file
+from benchmarks.files import flush, inside, read_regular, server_time, whole_file
 from benchmarks.kit.errors import UserError
 
 from . import runfile, schema
 from .runfile import NotARunError
-from .schema import AVERAGES, EVALUATIONS, RUNS, STATUSES
+from .schema import AVERAGES, EVALUATIONS, RUNS, SAFE_NAME, STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SHARED = ("run_id", "method", "task", "demos", "seed")
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
 _BATCH = 4096
 """Runs that become one piece of a table."""
 _ERRAND = 64
@@ -43,6 +42,7 @@ _ERRAND = 64
 _ABANDONED_SECONDS = 3600.0
 """What is half written and has not changed for so long was left by a killed process."""
 
+Anything = TypeVar("Anything")
 Found = tuple[dict[str, Any], Any]
 """A stored run: its record and what was read of its evaluations."""
 Read = Callable[[Path | bytes], Found]
@@ -68,6 +68,10 @@ class Store:
     def _path(self, run_id: str) -> Path:
         return self._runs / f"{run_id}.parquet"
 
+    def _place(self, *names: str) -> Path:
+        """Where to write among the runs; see `files.inside`."""
+        return inside(Path(self.folder), "runs", *names)
+
     # ----------------------------------------------------------------------------------------------------- writing
 
     def write(self, run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], replace: bool = False) -> Path:
@@ -86,11 +90,12 @@ class Store:
             UserError: the run is there already and `replace` is false, or the folder cannot be written to.
         """
         record, table = _checked(run, evaluations)
-        path = self._path(record["run_id"])
         if not replace and self.status(record["run_id"]) is not None:
             raise UserError(f"run {record['run_id']} is already in {self._runs}; delete its file to run it again")
-        with self._reporting_faults(), whole_file(path) as file:
-            runfile.write(file, record, table)
+        with self._reporting_faults():
+            path = self._place(self._path(record["run_id"]).name)
+            with whole_file(path) as file:
+                runfile.write(file, record, table)
         return path
 
     def adopt(self, path: Path) -> None:
@@ -99,7 +104,7 @@ class Store:
         Raises:
             UserError: the folder cannot be written to, or the file not be read.
         """
-        with self._reporting_faults(), whole_file(self._runs / path.name) as file:
+        with self._reporting_faults(), whole_file(self._place(path.name)) as file:
             file.write(read_regular(path))
 
     def write_together(self, runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> None:
@@ -113,8 +118,8 @@ class Store:
             UserError: the folder cannot be written to.
         """
         checked = [_checked(run, evaluations) for run, evaluations in runs]
-        half = self._runs / f".{uuid4().hex}.tmp"
         with self._reporting_faults():
+            half = self._place(f".{uuid4().hex}.tmp")
             try:
                 for record, table in checked:
                     with whole_file(half / self._path(record["run_id"]).name) as file:
@@ -128,6 +133,8 @@ class Store:
     def recover(self, may: Callable[[list[str]], bool]) -> None:
         """Finish what killed processes had begun to store together, and remove what they left half written.
 
+        What the store cannot have left, such as a link to another folder, stays as it is.
+
         Args:
             may: Asked with the ids of such runs whether they may be stored; false while their process lives.
 
@@ -135,18 +142,19 @@ class Store:
             UserError: the folder cannot be written to.
         """
         with self._reporting_faults():
+            self._place()
             for together in sorted(self._runs.glob(".*.together")):
-                if may([path.stem for path in together.glob("*.parquet")]):
+                if _holds_runs(together) and may([path.stem for path in together.iterdir()]):
                     self._publish(together)
             halves = list(self._runs.glob(".*.tmp"))
-            now = server_time(self._runs / f".{uuid4().hex}.tmp") if halves else 0.0
+            now = server_time(self._place(f".{uuid4().hex}.tmp")) if halves else 0.0
             for half in halves:
-                if now - half.stat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(half) if half.is_dir() else half.unlink(missing_ok=True)
+                if now - half.lstat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(half) if half.is_dir() and not half.is_symlink() else half.unlink(missing_ok=True)
 
     def _publish(self, together: Path) -> None:
         for path in sorted(together.iterdir()):
-            os.replace(path, self._runs / path.name)
+            os.replace(path, self._place(path.name))
         together.rmdir()
         flush(self._runs)
 
@@ -219,10 +227,9 @@ class Store:
         runs, averages = self._read(runfile.read_averages, _all_averages)
         return _to_pandas(runs), _to_pandas(averages.sort_by([(n, "ascending") for n in ("run_id", "step", "update")]))
 
-    def scan(self) -> Iterator[tuple[Path, Found | Exception]]:
-        """Every file that is named like a run, with its record and all rows, or why it is not a run."""
-        read = partial(runfile.read, columns=EVALUATIONS.names)
-        return ((path, _attempt(read, path)) for path in self._paths())
+    def scan(self) -> Iterator[tuple[Path, runfile.Whole | NotARunError]]:
+        """Every file that is named like a run, with what `runfile.read_whole` gives, or why it is not a run."""
+        return ((self._runs / name, _attempt(runfile.read_whole, self._runs / name)) for name in self._names())
 
     def others(self) -> list[tuple[Path, str, bool]]:
         """What else lies among the runs, what it is, and whether it does not belong there."""
@@ -230,34 +237,37 @@ class Store:
             ".tmp": "it is half written, by a process that is at work or was killed; the next `run` clears it up",
             ".together": "it holds runs that a killed process was about to store; the next `run` finishes it",
         }
-        found = sorted(path for path in self._runs.glob("*") if path.suffix != ".parquet" or path.name.startswith("."))
+        found = [self._runs / name for name in self._listed() if not _named_like_a_run(name)]
         kinds = [ours.get(path.suffix) if path.name.startswith(".") else None for path in found]
         return [
             (path, kind or "it was not written by the store", kind is None)
             for path, kind in zip(found, kinds, strict=True)
         ]
 
-    def _paths(self) -> list[Path]:
-        # names, not paths, are sorted and chosen: paths take seconds of it where there are very many
-        names = sorted(os.listdir(self._runs)) if self._runs.is_dir() else []
-        return [self._runs / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+    def _listed(self) -> list[str]:
+        """All that lies among the runs; names, since making paths takes seconds where there are very many."""
+        return sorted(os.listdir(self._runs)) if self._runs.is_dir() else []
+
+    def _names(self) -> list[str]:
+        """Files that are named like runs."""
+        return list(filter(_named_like_a_run, self._listed()))
 
     def _read(self, read: Read, reduce: Reduce) -> tuple[pa.Table, pa.Table]:
         """Records of all runs by run id, and what `reduce` makes of the rest that `read` gives."""
         runs, rows, strangers = [RUNS.empty_table()], [reduce([])], []
         with ThreadPoolExecutor() as threads:
-            for batch in _chunks(self._paths(), _BATCH):
+            for batch in _chunks(self._names(), _BATCH):
                 # threads wait for the disk; more than one that parses would only wait for the others
-                errands = threads.map(_contents, _chunks(batch, _ERRAND))
+                errands = threads.map(partial(_contents, str(self._runs)), _chunks(batch, _ERRAND))
                 named = []
-                for path, data in zip(batch, itertools.chain.from_iterable(errands), strict=True):
-                    one = data if isinstance(data, OSError) else _attempt(read, data)
-                    if isinstance(one, Exception):
-                        _set_aside(path, str(one))
-                    elif one[0]["run_id"] == path.stem:
+                for name, data in zip(batch, itertools.chain.from_iterable(errands), strict=True):
+                    one = data if isinstance(data, NotARunError) else _attempt(read, data)
+                    if isinstance(one, NotARunError):
+                        _set_aside(self._runs / name, str(one))
+                    elif f"{one[0]['run_id']}.parquet" == name:
                         named.append(one)
                     else:
-                        strangers.append((path, *one))
+                        strangers.append((self._runs / name, *one))
                 runs.append(_run_table(named))
                 rows.append(reduce(named))
         better = self._better(strangers)
@@ -276,9 +286,9 @@ class Store:
         for path, record, rest in strangers:
             run_id = record["run_id"]
             rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(runfile.read, self._path(run_id)))
-            if isinstance(rival, Exception) or rank(record) > rank(rival[0]):
+            if isinstance(rival, NotARunError) or rank(record) > rank(rival[0]):
                 chosen[run_id] = path, (record, rest)
-                loser = None if isinstance(rival, Exception) else rival_path
+                loser = None if isinstance(rival, NotARunError) else rival_path
             else:
                 loser = None if rival[0] == record else path
             if loser is not None:
@@ -286,25 +296,33 @@ class Store:
         return {run_id: found for run_id, (_, found) in chosen.items()}
 
 
-def _contents(paths: Sequence[Path]) -> list[bytes | OSError]:
-    found: list[bytes | OSError] = []
-    for path in paths:
-        try:
-            found.append(runfile.content(path))
-        except OSError as error:
-            found.append(error)
-    return found
+def _holds_runs(together: Path) -> bool:
+    """Whether a folder is one that the store made: no link, and with nothing in it but files of runs."""
+    if together.is_symlink() or not together.is_dir():
+        return False
+    return all(path.suffix == ".parquet" and stat.S_ISREG(path.lstat().st_mode) for path in together.iterdir())
 
 
-def _attempt(read: Read, source: Path | bytes) -> Found | Exception:
+def _named_like_a_run(name: str) -> bool:
+    return name.endswith(".parquet") and not name.startswith(".")
+
+
+def _contents(folder: str, names: Sequence[str]) -> list[bytes | NotARunError]:
+    return [_attempt(read_regular, os.path.join(folder, name)) for name in names]
+
+
+def _attempt(read: Callable[[Any], Anything], source: Path | str | bytes) -> Anything | NotARunError:
+    """What `read` gives, or why it cannot be had."""
     try:
         return read(source)
-    except (OSError, NotARunError) as error:
+    except OSError as error:
+        return NotARunError(error.strerror or str(error))
+    except NotARunError as error:
         return error
 
 
-def _chunks(paths: list[Path], size: int) -> Iterator[list[Path]]:
-    return (paths[start : start + size] for start in range(0, len(paths), size))
+def _chunks(names: list[str], size: int) -> Iterator[list[str]]:
+    return (names[start : start + size] for start in range(0, len(names), size))
 
 
 def _set_aside(path: Path, reason: str) -> None:
@@ -318,17 +336,26 @@ def rank(record: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _checked(run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], pa.Table]:
     """Record and rows of a run as they are stored; raises ValueError, see `Store.write`."""
-    record: dict[str, Any] = schema.table([{**run, "schema": schema.SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
+    record: dict[str, Any] = schema.table([schema.current(run)], RUNS, "run").to_pylist()[0]
     table = schema.table(evaluations, EVALUATIONS, "evaluation")
-    if not _SAFE_NAME.fullmatch(record["run_id"]):
+    if not SAFE_NAME.fullmatch(record["run_id"]):
         raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
     if record["status"] not in STATUSES:
         raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
-    for name in _SHARED:
-        strangers = set(table.column(name).to_pylist()) - {record[name]}
-        if strangers:
-            raise ValueError(f"evaluation column {name} holds {sorted(strangers)}, the run says {record[name]!r}")
+    for fault in row_faults(record, table):
+        raise ValueError(fault)
     return record, table
+
+
+def row_faults(record: Mapping[str, Any], rows: pa.Table) -> Iterator[str]:
+    """What rows of a run must not have."""
+    for name in _SHARED:
+        strangers = set(rows[name].unique().to_pylist()) - {record[name]}
+        if strangers:
+            yield f"evaluation column {name} holds {sorted(strangers)}, the run says {record[name]!r}"
+    keys = zip(*(rows[name].to_pylist() for name in ("step", "update", "episode")), strict=True)
+    if len(set(keys)) < len(rows):
+        yield "an evaluation episode is there twice"
 
 
 def _without(table: pa.Table, run_ids: Iterable[str]) -> pa.Table:
