@@ -16,7 +16,7 @@ from .cli.report import report
 from .cli.run import run
 from .cli.store import store_app
 from .kit.errors import UserError
-from .terminal import accept_all_characters, show_own_warnings
+from .terminal import accept_all_characters, plain, show_own_warnings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +38,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

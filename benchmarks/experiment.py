@@ -53,6 +53,8 @@ class Plan:
     """Stored runs are made again, from the beginning."""
     stamps: Stamps
     """Those of the stored runs when this was decided."""
+    accept_dataset: bool = False
+    """Demonstrations of another environment than the task's are used, too."""
 
     @property
     def remaining(self) -> int:
@@ -86,6 +88,7 @@ def plan(
     rerun: bool = False,
     lanes: int | None = None,
     obtain: bool = True,
+    accept_dataset: bool = False,
     **changes: Any,
 ) -> Plan:
     """The runs of an experiment, without those that are stored already.
@@ -100,6 +103,7 @@ def plan(
         lanes: most seeds that train together in a process. Default: no limit.
         obtain: build or download datasets that are not there. Otherwise the plan is for looking at alone: the ids of
             their runs are provisional.
+        accept_dataset: use a dataset that was collected in another environment than the task's, which its runs note.
         changes: fields of the profile that are set, see `Profile`: `tasks="hopper"`, `seeds="0-4"`, `steps=1000`, ...
 
     Raises:
@@ -108,7 +112,7 @@ def plan(
     profile = chosen(profile, **changes).with_settings(settings)
     folder = RESULTS / profile.name if folder is None else Path(folder)
     expand = grid.expand if obtain else recall.expand
-    runs = expand(profile, _content_hash(profile, obtain), expert_hash)
+    runs = expand(profile, _content_hash(profile, obtain, accept_dataset), expert_hash)
     for change in settings:
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
@@ -119,7 +123,7 @@ def plan(
 
     stamps = stamps_of(folder, [run.run_id for run in runs])
     remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
-    return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps)
+    return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps, accept_dataset)
 
 
 def machine(plan: Plan, device: str = "cpu", workers: int | None = None, threads: int | None = None) -> Machine:
@@ -173,7 +177,10 @@ def run(
     from benchmarks.run import pool  # torch: a plan alone needs none
 
     using = using or machine(plan)
-    how = pool.Settings(plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun)
+    how = pool.Settings(
+        plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun,
+        accept_dataset=plan.accept_dataset,
+    )  # fmt: skip
     try:
         return pool.run_cells(plan.cells, how, using.workers, console or terminal.console, plan.stamps)
     except KeyboardInterrupt:
@@ -221,12 +228,12 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def _content_hash(profile: Profile, obtain: bool) -> Callable[[Task, str], str | None]:
+def _content_hash(profile: Profile, obtain: bool, accept: bool) -> Callable[[Task, str], str | None]:
     """Asks for the content of datasets, which must have as many episodes as the profile demonstrates."""
     most = max(profile.demos)
 
     def content_hash(task: Task, choice: str) -> str | None:
-        info = _dataset(task, choice, obtain)
+        info = _dataset(task, choice, obtain, accept)
         if info is not None and info.episodes < most:
             raise UserError(f"--demos {most}: dataset {info.dataset_id} has {info.episodes} episodes")
         return None if info is None else info.content_hash
@@ -234,10 +241,10 @@ def _content_hash(profile: Profile, obtain: bool) -> Callable[[Task, str], str |
     return content_hash
 
 
-def _dataset(task: Task, choice: str, obtain: bool) -> local.DatasetInfo | None:
+def _dataset(task: Task, choice: str, obtain: bool, accept: bool) -> local.DatasetInfo | None:
     """A dataset that is there or will be; None if it is not known yet."""
     if choice == "embedded" and not obtain:
         return local.embedded(task)
     from benchmarks.data import datasets  # Minari and torch: a plan for the shipped experts needs neither
 
-    return datasets.prepare(task, choice) if obtain else datasets.expected(task, choice)
+    return datasets.prepare(task, choice, accept) if obtain else datasets.expected(task, choice, accept)

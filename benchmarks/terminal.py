@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 
-console = Console()
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and line end, and those that turn the direction of writing."""
+
+
+def plain(text: str) -> str:
+    """A text that steers no terminal, whoever wrote it: control characters as visible ones."""
+    return _STEERING.sub(lambda found: chr(0x2400 + ord(found[0])) if found[0] < " " else "\ufffd", text)
+
+
+class PlainConsole(Console):
+    """A console on which only its own styles steer the terminal, not the texts that are printed."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments as rich makes them, with plain texts."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
+console = PlainConsole()
 """Standard output."""
 
 
@@ -21,6 +42,15 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns, as `table` does but for very many rows, and of any width: the last column stays whole."""
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    console.print(next(texts), style="bold", highlight=False, markup=False, soft_wrap=True)
+    console.out(*map(plain, texts), sep="\n", highlight=False)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

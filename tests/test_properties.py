@@ -120,9 +120,14 @@ def stored_runs(draw):
         "run_id": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._=+,-]{0,20}", fullmatch=True)),
         **{"method": draw(TEXT), "task": draw(TEXT), "demos": draw(WHOLE), "seed": draw(WHOLE)},
     }
-    run = shared | {name: draw(TEXT) for name in ("label", "env_id", "profile", "config", "config_hash", "changes")}
-    run |= {name: draw(TEXT) for name in ("versions", "device", "cpu", "started")}
-    run |= {name: draw(st.none() | TEXT) for name in ("dataset_id", "dataset_hash", "commit", "error")}
+    run = shared | {
+        name: draw(TEXT) for name in ("label", "env_id", "profile", "config_hash", "device", "cpu", "started")
+    }
+    run |= {
+        name: json.dumps(draw(st.dictionaries(TEXT, TEXT, max_size=2))) for name in ("config", "changes", "versions")
+    }
+    run |= {name: draw(st.none() | TEXT) for name in ("dataset_id", "dataset_hash", "dataset_notes", "commit", "error")}
+    run |= {"audit": draw(st.none() | st.just('["a reason"]')), "policy_sha256": draw(st.none() | TEXT)}
     run |= {name: draw(WHOLE) for name in ("subsample", "lanes", "budget", "steps", "updates")}
     run |= {"privileged": draw(st.booleans()), "dirty": draw(st.booleans()), "status": draw(st.sampled_from(STATUSES))}
     run |= {

@@ -1,17 +1,21 @@
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.store.schema import AVERAGES, RUNS, SCHEMA_VERSION
+from benchmarks.store import runfile
+from benchmarks.store.schema import AVERAGES, EVALUATIONS, RUNS, SCHEMA_VERSION, written
 from benchmarks.store.store import SetAside, Store
+from benchmarks.store.verification import verify
 
 
 def test_what_is_written_comes_back(tmp_path, a_run):
@@ -77,6 +81,8 @@ def test_numpy_scalars_are_accepted(tmp_path, a_run):
         ({"run_id": "../escape"}, "no safe file name"),
         ({"run_id": ".hidden"}, "no safe file name"),
         ({"seed": 7}, r"evaluation column seed holds \[0\], the run says 7"),
+        ({"config": "no JSON"}, "its record has no sound config"),
+        ({"train_seconds": float("nan")}, "its record has no sound train_seconds"),
     ],
 )
 def test_wrong_rows_are_refused_by_name(tmp_path, a_run, changes, message):
@@ -139,38 +145,60 @@ def test_rows_of_a_newer_schema_version_are_set_aside(tmp_path, a_run, monkeypat
         assert Store(tmp_path).runs().empty
 
 
-def older(store, run_id, version):
-    """Turn a stored run into what an older version wrote."""
-    path = store.folder / "runs" / f"{run_id}.parquet"
-    table = pq.read_table(path)
-    record = json.loads(table.schema.metadata[b"run"]) | {"schema": version}
-    if version == 1:
-        del record["changes"]
-    table = table.replace_schema_metadata({"run": json.dumps(record)})
-    if version < 3:
-        table = table.drop_columns(["kl", "kl_uniform"])
-    pq.write_table(table, path)
+def older(path, version, change=lambda table: table, averages=None):
+    """Turn a stored run into what an older version wrote, perhaps with changed rows or averages."""
+    stored = pq.ParquetFile(path)
+    metadata = {name.decode(): text for name, text in stored.metadata.metadata.items()}
+    record = json.loads(metadata["run"]) | {"schema": version}
+    for name in ("dataset_notes", "audit", "policy_sha256", *["changes"] * (version == 1)):
+        del record[name]
+    kept = {"run": json.dumps(record)} | ({"averages": averages or metadata["averages"]} if version == 4 else {})
+    table = stored.read().drop_columns(["kl", "kl_uniform"] if version < 3 else [])
+    pq.write_table(change(table).cast(written(version)).replace_schema_metadata(kept), path)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_files_of_older_versions_are_still_read(tmp_path, a_run, version):
     store, (run, evaluations) = Store(tmp_path), a_run()
-    store.write(run, evaluations)
+    path = store.write(run, evaluations)
     expected, means = store.evaluations(), store.averages()[1]
-    older(store, run["run_id"], version)
+    older(path, version)
     runs, found = store.runs(), store.evaluations()
     assert runs["changes"].tolist() == ["{}" if version == 1 else run["changes"]]
     assert set(runs["schema"]) == {SCHEMA_VERSION}
+    assert runs[["dataset_notes", "audit", "policy_sha256"]].isna().all(axis=None)
     later = {"kl", "kl_uniform"} if version < 3 else set()
     assert found[list(later)].isna().all(axis=None)
     assert list(found.columns) == list(expected.columns)
     pd.testing.assert_frame_equal(found.drop(columns=later), expected.drop(columns=later))
     pd.testing.assert_frame_equal(store.averages()[1].drop(columns=later), means.drop(columns=later))
+    assert verify(store) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: [*rows[:-1], rows[0]], "an evaluation episode is there twice"),
+        (lambda rows: [row | {"final": False} for row in rows], "completed but has no final evaluation"),
+        (lambda rows: [row | {"seed": 7} for row in rows], r"evaluation column seed holds \[7\], the run says 0"),
+        (lambda rows: [row | {"return": 7.0} for row in rows], "its averages, which reports use, are not those of its"),
+    ],
+)
+def test_rows_of_older_files_are_checked_when_they_are_verified(tmp_path, a_run, change, reason):
+    store = Store(tmp_path)
+    averages = None
+    path = store.write(*a_run())
+    if "final" in reason:  # the averages say so, too
+        averages = json.dumps(runfile.averages(pa.Table.from_pylist(change(a_run()[1]), EVALUATIONS)))
+    older(path, 4, lambda table: pa.Table.from_pylist(change(table.to_pylist()), written(4)), averages)
+    found = [finding.reason for finding in verify(store)[1]]
+    assert any(re.search(reason, text) for text in found), found
 
 
 def test_results_that_were_committed_long_ago_are_still_read():
     store = Store(Path(__file__).parent.parent / "results" / "quick-reference")
-    versions = {json.loads(pq.read_schema(path).metadata[b"run"])["schema"] for path in (store.folder / "runs").glob("*.parquet")}
+    paths = (store.folder / "runs").glob("*.parquet")
+    versions = {json.loads(pq.read_schema(path).metadata[b"run"])["schema"] for path in paths}
     assert versions == {1}
     runs, averages = store.averages()
     assert len(runs) == 48
@@ -292,6 +320,102 @@ def test_what_killed_processes_left_half_written_is_removed_after_a_while(tmp_pa
     assert [half.exists() for half in halves] == [False, True, False]
 
 
+def test_an_episode_that_is_there_twice_is_refused(tmp_path, a_run):
+    run, rows = a_run()
+    with pytest.raises(ValueError, match="an evaluation episode is there twice"):
+        Store(tmp_path).write(run, [*rows, rows[0]])
+
+
+def test_any_flipped_bit_is_noticed_by_every_reader(tmp_path, a_run, generator):
+    store = Store(tmp_path)
+    path = store.write(*a_run())
+    whole = path.read_bytes()
+    for position in [*generator.integers(0, 8 * len(whole), 300), *range(8 * len(whole) - 80, 8 * len(whole))]:
+        flipped = bytearray(whole)
+        flipped[position // 8] ^= 1 << (position % 8)
+        path.write_bytes(flipped)
+        for read in (runfile.read, runfile.read_averages, runfile.read_whole):
+            with pytest.raises(runfile.NotARunError):
+                read(path)
+    path.write_bytes(whole)
+    assert verify(store) == (1, [])
+
+
+def test_a_file_that_lost_its_digest_is_damaged(tmp_path, a_run):
+    path = Store(tmp_path).write(*a_run())
+    stored = pq.ParquetFile(path)
+    metadata = {name: text for name, text in stored.metadata.metadata.items() if name != b"digest"}
+    pq.write_table(stored.read().replace_schema_metadata(metadata), path)
+    with pytest.raises(runfile.NotARunError, match="it is damaged, its content is not what was written"):
+        runfile.read(path)
+
+
+def with_record(path, changes):
+    """Another record, with a digest that fits, as a careless or hostile writer makes."""
+    stored = pq.ParquetFile(path)
+    record, rows = json.loads(stored.metadata.metadata[b"run"]) | changes, stored.read()
+    with open(path, "wb") as file:
+        runfile.write(file, record, rows)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label": 7}, {"privileged": "no"}, {"demos": 1.5}, {"demos": True}, {"seed": 2**70}, {"episode_ids": ["a"]},
+        {"episode_ids": None}, {"status": "fine"}, {"run_id": "../../escape"}, {"train_seconds": float("inf")},
+        {"versions": "[]"}, {"changes": "{"}, {"audit": "{}"}, {"surprise": 1}, {"started": None},
+    ],
+)  # fmt: skip
+def test_records_of_wrong_types_are_set_aside(tmp_path, a_run, changes):
+    store = Store(tmp_path)
+    store.write(*a_run())
+    bad = store.write(*a_run(seed=1))
+    with_record(bad, changes)
+    for read in (store.runs, store.averages, store.evaluations):
+        with pytest.warns(SetAside, match=rf"{bad.name} .* is set aside: its (record|columns|status|run_id)"):
+            read()
+    assert [(path.name, wrong) for path, _, wrong in verify(store)[1]] == [(bad.name, True)]
+    assert store.status("bc.hopper.1.1") is None
+
+
+def test_nothing_among_the_runs_is_waited_for_or_followed(tmp_path, a_run):
+    folder, victim = tmp_path / "results", tmp_path / "victim"
+    store = Store(folder)
+    store.write(*a_run())
+    victim.mkdir()
+    (victim / "thesis.parquet").write_text("precious")
+    runs = folder / "runs"
+    os.mkfifo(runs / "pipe.parquet")
+    (runs / "endless.parquet").symlink_to("/dev/zero")
+    (runs / "bc.hopper.1.1.parquet").symlink_to(victim / "thesis.parquet")
+    (runs / "bc.hopper.1.2.parquet").symlink_to(victim / "new.parquet")
+    (runs / ".planted.together").symlink_to(victim)
+    (runs / ".planted.tmp").symlink_to(victim)
+    os.utime(runs / ".planted.tmp", (0, 0), follow_symlinks=False)
+    with pytest.warns(SetAside) as caught:
+        assert len(store.runs()) == 1
+    assert sorted(str(w.message).partition(" in ")[0] for w in caught) == [
+        "bc.hopper.1.1.parquet", "bc.hopper.1.2.parquet", "endless.parquet", "pipe.parquet",
+    ]  # fmt: skip
+    store.recover(lambda run_ids: True)
+    assert not (runs / ".planted.tmp").is_symlink()
+    for seed in (1, 2):
+        with pytest.raises(UserError, match=r"is a symbolic link, which is not followed; remove it"):
+            store.write(*a_run(seed=seed), replace=True)
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {"thesis.parquet": "precious"}
+
+
+def test_runs_in_a_planted_folder_are_not_written(tmp_path, a_run):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "results/runs").symlink_to(tmp_path / "victim")
+    store = Store(tmp_path / "results")
+    for write in (lambda: store.write(*a_run()), lambda: store.write_together([a_run()])):
+        with pytest.raises(UserError, match="results/runs is a symbolic link, which is not followed"):
+            write()
+    assert not list((tmp_path / "victim").iterdir())
+
+
 def test_files_are_compressed_with_zstd(tmp_path, a_run):
     metadata = pq.ParquetFile(Store(tmp_path).write(*a_run())).metadata
     assert metadata.row_group(0).column(0).compression == "ZSTD"
@@ -299,5 +423,5 @@ def test_files_are_compressed_with_zstd(tmp_path, a_run):
 
 def test_a_folder_in_the_place_of_a_run_is_told_before_anything_is_run(tmp_path):
     (tmp_path / "runs" / "a-run.parquet").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"runs/a-run\.parquet cannot be read: Is a directory; move it away"):
+    with pytest.raises(UserError, match=r"runs/a-run\.parquet cannot be read: it is no regular file; move it away"):
         Store(tmp_path).status("a-run")

@@ -38,6 +38,9 @@ def build_demos(
     tasks: Annotated[list[str] | None, typer.Argument(help="Tasks or tags.")] = None,
     task: Annotated[list[str] | None, typer.Option("--task", help="The same as an option; repeatable.")] = None,
     dataset: Dataset = "embedded",
+    accept_dataset: Annotated[
+        bool, typer.Option("--accept-dataset", help="Accept one that was collected in another environment.")
+    ] = False,
 ) -> None:
     """Build, or download, the datasets of tasks if they are not there, and check all of them."""
     from benchmarks.data import datasets, manifest  # Minari, torch: not for help
@@ -47,7 +50,7 @@ def build_demos(
     if not names:
         raise UserError("no task is given; name some, such as `ndi-bench demos build hopper`, or the tag paper")
     for found in registry.find_tasks(names):
-        info = datasets.prepare(found, dataset)
+        info = datasets.prepare(found, dataset, accept_dataset)
         published = dataset == "embedded" and manifest.read().get(found.name, {}).get("content_hash")
         say(
             f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, "

@@ -42,6 +42,14 @@ Seeds = Annotated[str | None, _option(GRID, "Seeds, such as 0-4,7.")]
 Demos = Annotated[str | None, _option(GRID, "Numbers of demonstrated trajectories, such as 1,5.")]
 Subsample = Annotated[int | None, _option(GRID, "Keep every k-th demonstrated transition.")]
 Dataset = Annotated[str | None, _option(GRID, '"embedded", "hub", or the id of a local Minari dataset.')]
+AcceptDataset = Annotated[
+    bool,
+    _option(
+        GRID,
+        "Use demonstrations of another environment than the task's all the same; their runs say how it differs.",
+        "--accept-dataset",
+    ),
+]
 Steps = Annotated[int | None, _option(GRID, "Environment steps per run.")]
 Evaluations = Annotated[int | None, _option(GRID, "Evaluations per run, evenly spaced.")]
 Episodes = Annotated[int | None, _option(GRID, "Episodes per evaluation.")]
@@ -84,6 +92,7 @@ def run(
     demos: Demos = None,
     subsample: Subsample = None,
     dataset: Dataset = None,
+    accept_dataset: AcceptDataset = False,
     steps: Steps = None,
     evaluations: Evaluations = None,
     eval_episodes: Episodes = None,
@@ -119,6 +128,7 @@ def run(
         rerun=rerun,
         lanes=lanes,
         obtain=not dry_run,
+        accept_dataset=accept_dataset,
         tasks=tasks,
         methods=methods,
         seeds=seeds,

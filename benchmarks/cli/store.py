@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, counted, duration, say, table
+from benchmarks.terminal import console, counted, duration, print_rows, say, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,10 @@ QUICK = Path("results/quick")
 Tasks = Annotated[str | None, typer.Option("--task", help="Only these tasks, by commas.")]
 Methods = Annotated[str | None, typer.Option("--method", help="Only these methods, by commas.")]
 Statuses = Annotated[str | None, typer.Option("--status", help="Only runs that ended so: completed,failed,...")]
+
+
+_LEFT_OF_RUN = 40
+"""Columns of `store ls` before a run's id, what the run cost among them, which is left out where they do not fit."""
 
 
 @store_app.command("verify")
@@ -52,25 +56,24 @@ def verify_store(folder: Folder = QUICK) -> None:
 
 @store_app.command("ls")
 def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None, status: Statuses = None) -> None:
-    """List the runs, one line each: how they ended, where, and their final return."""
+    """List the runs, one line each: how they ended, their final return, their cost; and why one has no result."""
     from benchmarks.store import frame  # pandas: not for help
 
     runs, evaluations = frame.opened(folder).averages()
     runs = frame.select(runs, task=task, method=method, status=status)
-    final = evaluations[evaluations["final"]].set_index("run_id")["return"]
-    shown = table("Run", "Status", "Steps", "Return", "Time", "Error")
-    for run in runs.to_dict("records"):
-        score = final.get(run["run_id"])
-        shown.add_row(
-            run["run_id"],
-            run["status"],
-            f"{run['steps']:,}",
-            "-" if score is None else f"{score:,.1f}",
-            duration(run["train_seconds"] + run["eval_seconds"]),
-            "" if run["status"] == "completed" else escape(str(run["error"])),
-        )
-    if len(runs):
-        console.print(shown)
+    last = evaluations[evaluations["final"]]
+    final = dict(zip(last["run_id"], last["return"], strict=True))
+    columns = ["status", "steps", "train_seconds", "eval_seconds", "run_id", "error"]
+    room = console.width - runs["run_id"].str.len().max() if console.is_terminal and len(runs) else 80
+    wide, rows = room >= _LEFT_OF_RUN, []
+    for ended, steps, training, evaluating, run_id, error in runs[columns].itertuples(index=False):
+        score = f"{final[run_id]:,.1f}" if run_id in final else "-"
+        cost = (f"{steps:>9,}", f"{duration(training + evaluating):>6}")[: 2 * wide]
+        rows.append((ended, f"{score:>8}", *cost, run_id))
+        if ended != "completed":
+            rows.append(("",) * len(rows[-1][:-1]) + (f"  {error}",))
+    if rows:
+        print_rows(("Status", "  Return", *("    Steps", "  Time")[: 2 * wide], "Run"), rows)
     statuses = ", ".join(f"{number} {name}" for name, number in runs["status"].value_counts().items())
     say(counted(len(runs), "run") + (f": {statuses}" if statuses else ""))
 

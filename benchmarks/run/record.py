@@ -14,6 +14,7 @@ from benchmarks.plan.grid import Cell
 _CARRIED = (
     "evaluations",
     "episode_ids",
+    "dataset_notes",
     "steps",
     "updates",
     "train_seconds",
@@ -75,6 +76,8 @@ class Record:
         """The demonstrated episodes of every lane."""
         self.notes: dict[str, str] = {}
         """What the method notes of how it was carried out, see `Problem.notes`."""
+        self.dataset_notes: str | None = None
+        """How their dataset differs from the task; None if it does not."""
         self.steps = self.updates = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.mean_return: float | None = None

@@ -35,5 +35,7 @@ class Settings:
     """Threads that step the environments of a cell."""
     anew: bool = False
     """Begin at the beginning, and drop the checkpoint of an interrupted run."""
+    accept_dataset: bool = False
+    """Use demonstrations of another environment than the task's, which is noted in the rows."""
     keep: Keep | None = None
     """Called for every lane after each evaluation; a function of a module, since it travels to other processes."""

@@ -20,6 +20,7 @@ from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info
 from benchmarks.kit.contract import Method, Problem, Progress
+from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.plan import registry
 from benchmarks.plan.grid import Run
 
@@ -76,11 +77,7 @@ class Training:
         with ExitStack() as stack:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)  # streams and graphs are made on the current one
-            lent = [
-                datasets.load(run.task, run.dataset, run.demos, run.subsample, run.seed)
-                for run in self.record.cell.runs
-                if run.dataset is not None
-            ]
+            lent = _demonstrations(self.record, self.settings)
             self.record.episode_ids[: len(lent)] = [demonstrations.episode_ids for demonstrations in lent]
             expert, threads = datasets.demonstrator(self.first.task, self.device), self.settings.threads
             compared = expert if self.first.dataset in ("embedded", None) else None
@@ -200,6 +197,17 @@ class Training:
         self.check_time(time.perf_counter() - self._began)
         if self.leaving:
             raise InterruptedCellError
+
+
+def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
+    """One per lane, none for methods that use none; notes how they differ from the task."""
+    first, accept = record.cell.first, settings.accept_dataset
+    if first.dataset is None:
+        return []
+    record.dataset_notes = datasets.notes(first.task, first.dataset)
+    return [
+        datasets.load(run.task, first.dataset, run.demos, run.subsample, run.seed, accept) for run in record.cell.runs
+    ]
 
 
 def _environments(record: Record, method: Method, threads: int) -> LearnerEnvironments:

@@ -336,14 +336,15 @@ def rank(record: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _checked(run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], pa.Table]:
     """Record and rows of a run as they are stored; raises ValueError, see `Store.write`."""
-    record: dict[str, Any] = schema.table([schema.current(run)], RUNS, "run").to_pylist()[0]
+    record: dict[str, Any] = schema.table([{**run, "schema": schema.SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
     table = schema.table(evaluations, EVALUATIONS, "evaluation")
     if not SAFE_NAME.fullmatch(record["run_id"]):
         raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
     if record["status"] not in STATUSES:
         raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
-    for fault in row_faults(record, table):
-        raise ValueError(fault)
+    for fault in (schema.record_fault(record), *row_faults(record, table)):
+        if fault is not None:
+            raise ValueError(fault)
     return record, table
 
 
