@@ -22,6 +22,7 @@ from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError
+from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS, Task
 
 # on another kind of machine the built data may differ from the published: a warning to users, not a failure
@@ -312,6 +313,17 @@ def test_a_dataset_of_another_robot_with_the_same_spaces_is_used_only_if_that_is
             use(walker, "lab/cheetah-v0", accept=True)
     assert notes(walker, "lab/cheetah-v0") == "it was collected in HalfCheetah-v5, not in Walker2d-v5"
     assert notes(CHEETAH, "lab/cheetah-v0") is None
+
+
+def test_an_accepted_dataset_is_recorded_with_the_runs(folder, foreign, bench, tmp_path):
+    foreign("lab/short-v0", environment=gym.make("Hopper-v5", max_episode_steps=500), steps=40)
+    run = ("run", "--methods", "bc", "--tasks", "hopper", "--dataset", "lab/short-v0", "--seeds", "0", "--workers", "0",
+           "--eval-episodes", "1", "--set", "bc.fit.steps=2", "--no-report", "--out", tmp_path / "out")  # fmt: skip
+    code, _, error = bench(*run)
+    assert (code, "its episodes last up to 500 steps" in error, "--accept-dataset" in error) == (2, True, True)
+    assert bench(*run, "--accept-dataset")[0] == 0
+    (noted,) = Store(tmp_path / "out").runs()["dataset_notes"]
+    assert noted == "its episodes last up to 500 steps, those of Hopper-v5 up to 1000"
 
 
 def test_demonstrations_of_other_physics_are_told_with_the_size_of_the_difference(folder, foreign):

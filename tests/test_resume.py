@@ -43,7 +43,7 @@ def kill_at(calls):
 def small(monkeypatch):
     """Replays in several pieces, and demonstrations without an expert."""
 
-    def load(task, dataset, demos, subsample, seed):
+    def load(task, dataset, demos, subsample, seed, accept):
         generator = np.random.default_rng(seed)
         path = generator.normal(size=(61, 4)).cumsum(0).astype(np.float32) / 10
         actions = generator.uniform(-0.9, 0.9, (60, 1)).astype(np.float32)

@@ -338,7 +338,7 @@ def test_of_a_long_error_beginning_and_end_are_kept():
 def looker(monkeypatch):
     """Cells of the offline toy method, on demonstrations whose action is a tenth of the seed."""
 
-    def load(task, dataset, demos, subsample, seed):
+    def load(task, dataset, demos, subsample, seed, accept):
         actions = np.full((3, 1), seed / 10, np.float32)
         observations = np.zeros((3, 4), np.float32)
         return Demonstrations(

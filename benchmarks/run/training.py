@@ -204,10 +204,12 @@ def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
     first, accept = record.cell.first, settings.accept_dataset
     if first.dataset is None:
         return []
-    record.dataset_notes = datasets.notes(first.task, first.dataset)
-    return [
+    lent = [
         datasets.load(run.task, first.dataset, run.demos, run.subsample, run.seed, accept) for run in record.cell.runs
     ]
+    if first.dataset != "embedded":  # that was collected in the task itself
+        record.dataset_notes = datasets.notes(first.task, first.dataset)
+    return lent
 
 
 def _environments(record: Record, method: Method, threads: int) -> LearnerEnvironments:
