@@ -117,7 +117,7 @@ def plan(
         if change.partition(".")[0] not in {run.method for run in runs}:
             raise UserError(f"--set {change}: no such method is selected by --methods or the profile")
     if not folder.exists():
-        return Plan(folder, runs, grid.cells(runs, lanes), {}, rerun, {})
+        return Plan(folder, runs, grid.cells(runs, lanes), {}, rerun, {}, accept_dataset)
     from benchmarks.run.locks import stamps_of  # pyarrow: not for a first plan
     from benchmarks.store.store import Store
 

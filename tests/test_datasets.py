@@ -321,7 +321,8 @@ def test_an_accepted_dataset_is_recorded_with_the_runs(folder, foreign, bench, t
            "--eval-episodes", "1", "--set", "bc.fit.steps=2", "--no-report", "--out", tmp_path / "out")  # fmt: skip
     code, _, error = bench(*run)
     assert (code, "its episodes last up to 500 steps" in error, "--accept-dataset" in error) == (2, True, True)
-    assert bench(*run, "--accept-dataset")[0] == 0
+    code, out, error = bench(*run, "--accept-dataset")
+    assert code == 0, out + error
     (noted,) = Store(tmp_path / "out").runs()["dataset_notes"]
     assert noted == "its episodes last up to 500 steps, those of Hopper-v5 up to 1000"
 
