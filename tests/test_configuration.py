@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import profiles
+from benchmarks.plan import profiles, registry
 from benchmarks.plan.configuration import as_json, assign, config_hash, configure, describe, settings
 
 
@@ -172,11 +172,20 @@ def test_assign_does_not_check():
 
 def test_the_suites_profiles_are_valid():
     assert {"paper", "quick", "smoke"} <= set(profiles.names())
-    assert all(profiles.load(name).description for name in profiles.names())
-    paper = profiles.load("paper")
-    assert paper.seeds == (0, 1, 2, 3, 4)
-    assert paper.demos == (1,)
-    assert len(paper.methods) == 7
+    for profile in map(profiles.load, profiles.names()):
+        assert profile.description
+        assert registry.find_methods(profile.methods)
+        assert registry.find_tasks(profile.tasks)
+
+
+def test_the_papers_table_has_seeds_of_its_own():
+    """Settings are chosen on seeds below 10 (benchmarks/protocol.md)."""
+    paper, rivals = profiles.load("paper"), profiles.load("paper-rivals")
+    assert paper.demos == rivals.demos == (1,)
+    assert paper.steps == rivals.steps
+    assert set(rivals.seeds) <= set(paper.seeds)
+    others = [profiles.load(name) for name in profiles.names() if not name.startswith("paper")]
+    assert min(paper.seeds) >= 10 > max(seed for profile in others for seed in profile.seeds)
 
 
 def test_numbers():

@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "ndi/README.md").read_text()
 ROW = re.compile(r"^\| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE)
 
+SWITCH = re.compile(
+    r"^\| (\w+) \| [^|]+ \| ([\w-]+) \| (-?[\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE
+)
+
 
 @pytest.mark.parametrize("row", ROW.findall(PAGE), ids=lambda row: row[0])
 def test_what_it_reaches(row):
@@ -25,5 +29,25 @@ def test_what_it_reaches(row):
     assert round(TASKS[task.lower()].expert_return) == int(expert)
 
 
+@pytest.mark.parametrize("row", SWITCH.findall(PAGE), ids=lambda row: f"{row[0]}-{row[1]}")
+def test_what_carries_it(row):
+    task, method, reached, step, seeds, folder = (part.replace(",", "") for part in row)
+    evaluations = Store(ROOT / "results" / folder).evaluations()
+    then = evaluations[
+        (evaluations["method"] == method) & (evaluations["task"] == task.lower()) & (evaluations["step"] == int(step))
+    ]
+    assert round(then.groupby("run_id")["return"].mean().mean()) == int(reached)
+    assert then["run_id"].nunique() == int(seeds)
+
+
+def test_sqil_stays_below_ndi_on_ant():
+    evaluations = Store(ROOT / "results/search/ant").evaluations()
+    means = evaluations.groupby(["method", "step"])["return"].mean()
+    best = round(means["sqil"].max())
+    assert f"SQIL with the clone, the error in the actor's loss and the discount of NDI never passes {best} " in PAGE
+    assert means["ndi-ebm"][10_000] > best
+
+
 def test_there_are_rows():
     assert ROW.findall(PAGE)
+    assert SWITCH.findall(PAGE)
