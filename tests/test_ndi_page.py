@@ -10,19 +10,19 @@ from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "ndi/README.md").read_text()
-ROW = re.compile(r"^\| (\w+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE)
+ROW = re.compile(r"^\| (\w+) \| ([\w-]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE)
 
 SWITCH = re.compile(
     r"^\| (\w+) \| [^|]+ \| ([\w-]+) \| (-?[\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE
 )
 
 
-@pytest.mark.parametrize("row", ROW.findall(PAGE), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", ROW.findall(PAGE), ids=lambda row: f"{row[0]}-{row[1]}")
 def test_what_it_reaches(row):
-    task, reached, expert, steps, seeds, folder = (part.replace(",", "") for part in row)
+    task, method, reached, expert, steps, seeds, folder = (part.replace(",", "") for part in row)
     store = Store(ROOT / "results" / folder)
     evaluations = store.evaluations()
-    last = evaluations[evaluations["final"] & (evaluations["task"] == task.lower())]
+    last = evaluations[evaluations["final"] & (evaluations["method"] == method) & (evaluations["task"] == task.lower())]
     assert round(last.groupby("run_id")["return"].mean().mean()) == int(reached)
     assert last["run_id"].nunique() == int(seeds)
     assert set(last["step"]) == {int(steps)}
