@@ -1,0 +1,157 @@
+"""Writes the tables on the project's pages that come from stored rows, settings and model cards: `nox -s pages`.
+
+A table stands between two comments, the first of which says what it is; `test_pages.py` holds every page to what would
+be written.
+
+    <!-- headline FOLDER -->            mean ± standard deviation of returns: methods down, tasks across
+    <!-- returns METHOD FOLDER... -->   one line per task and setting: mean and each seed at the last evaluation
+    <!-- variants METHOD FOLDER -->     one line per setting: mean return per task
+    <!-- settings METHOD -->            the method's own settings, without those of the shared learner that it keeps
+    <!-- experts -->                    the model cards of the shipped experts
+    <!-- end -->
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from benchmarks import reporting
+from benchmarks.cli.experts import list_experts
+from benchmarks.kit.sac import SACConfig
+from benchmarks.plan.configuration import describe
+from benchmarks.plan.registry import find_method
+from benchmarks.reporting.formats import to_markdown
+from benchmarks.reporting.tables import returns_table
+from benchmarks.store.store import Store
+from benchmarks.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- (?!end)([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TITLES = {name: task.env_id.partition("-")[0] for name, task in TASKS.items()}
+
+
+def pages() -> list[Path]:
+    """All Markdown pages that people write; those of results folders are written by `ndi-bench report`."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "results").glob("*.md")]
+    return sorted(found + [path for top in ("benchmarks", "baselines", "ndi") for path in (ROOT / top).rglob("*.md")])
+
+
+def renewed(text: str, page: Path) -> str:
+    """The text of a page with its tables written anew."""
+
+    def table(found: re.Match[str]) -> str:
+        kind, *arguments = shlex.split(found[2])
+        return f"{found[1]}\n{KINDS[kind](page, *arguments)}\n\n{found[3]}"
+
+    return BLOCK.sub(table, text)
+
+
+def headline(page: Path, folder: str) -> str:
+    (board,) = reporting.read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    lines = to_markdown(returns_table(board)).splitlines()
+    return "\n".join(line for line in lines if line.startswith("|") and "*NDI paper*" not in line)
+
+
+def returns(page: Path, method: str, *folders: str) -> str:
+    lines = [
+        "| task | steps | return, mean (each seed) | demonstrations | settings changed | rows |",
+        "|---|--:|---|--:|---|---|",
+    ]
+    for folder in folders:
+        link = f"[`{folder}`]({_relative(page, f'results/{folder}')})"
+        for (task, steps, changes), runs in _finals(folder, method).groupby(["task", "budget", "told"], sort=False):
+            each = "; ".join(f"{value:,.0f}" for value in runs["return"])
+            expert = f"{TASKS[task].expert_return:,.0f}"
+            mean = f"**{runs['return'].mean():,.0f}** ({each})"
+            lines.append(f"| {TITLES[task]} | {steps:,} | {mean} | {expert} | {changes} | {link} |")
+    return "\n".join(lines)
+
+
+def variants(page: Path, method: str, folder: str) -> str:
+    runs = _finals(folder, method)
+    tasks = [task for task in TASKS if task in set(runs["task"])]
+    lines = [f"| settings changed | {' | '.join(TITLES[task] for task in tasks)} |", f"|---|{'--:|' * len(tasks)}"]
+    for told, same in runs.groupby("told", sort=False):
+        means = same.groupby("task")["return"].mean()
+        entries = [f"{means[task]:,.0f}" if task in means else "" for task in tasks]
+        lines.append(f"| {told or 'none'} | {' | '.join(entries)} |")
+    return "\n".join(lines)
+
+
+def settings(page: Path, method: str) -> str:
+    found, shared = find_method(method), {f"sac.{part.name}": part.value for part in describe(SACConfig())}
+    lines = ["| setting | value | meaning |", "|---|---|---|"]
+    for setting in describe(found.config):
+        if shared.get(setting.name, ...) != setting.value:
+            meaning = setting.description.replace("|", r"\|")
+            lines.append(f"| `{setting.name}` | {_plain(setting.value)} | {meaning} |")
+    for task, changes in found.per_task.items():
+        told = ", ".join(f"`{name}` {_plain(value)}" for name, value in changes.items())
+        lines.append(f"| on {TITLES[task]} | {told} | as its authors |")
+    return "\n".join(lines)
+
+
+def experts(page: Path) -> str:
+    head = (
+        "| task | algorithm | steps | deterministic | stochastic, as in the demonstrations |\n|---|---|---|---|---|\n"
+    )
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        list_experts(markdown=True)
+    return head + "|---|---|---|---|---|\n" + out.getvalue().strip()
+
+
+KINDS = {"headline": headline, "returns": returns, "variants": variants, "settings": settings, "experts": experts}
+
+
+def _finals(folder: str, method: str) -> pd.DataFrame:
+    """Runs of a method in the order of tasks and seeds, with the return of their last evaluation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what is set aside would be missing
+        runs, averages = Store(ROOT / "results" / folder).averages()
+    final = averages[averages["final"]].set_index("run_id")["return"]
+    chosen = runs[runs["method"] == method].assign(**{"return": runs["run_id"].map(final)})
+    if chosen.empty:
+        raise ValueError(f"there are no runs of {method} in results/{folder}")
+    chosen["told"] = ["; ".join(_told(run)) for run in chosen.to_dict("records")]
+    order = {task: place for place, task in enumerate(TASKS)}
+    chosen["order"] = chosen["task"].map(order)
+    return chosen.sort_values(["order", "demos", "told", "seed"])
+
+
+def _told(run: dict[str, Any]) -> Iterator[str]:
+    if run["demos"] > 1:
+        yield f"{run['demos']} demonstrations"
+    for name, value in json.loads(run["changes"]).items():
+        yield f"`{name}` {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_plain, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _relative(page: Path, path: str) -> str:
+    return "../" * (len(page.relative_to(ROOT).parts) - 1) + path
+
+
+if __name__ == "__main__":
+    for path in pages():
+        before = path.read_text(encoding="utf-8")
+        after = renewed(before, path)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(f"{path.relative_to(ROOT)} is written anew")

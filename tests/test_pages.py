@@ -1,0 +1,175 @@
+"""The project's pages are true: their tables come from the rows, their links lead somewhere, their commands exist."""
+
+import ast
+import re
+import runpy
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import typer
+
+from benchmarks.__main__ import app
+from benchmarks.plan.profiles import load
+from benchmarks.store.store import Store
+
+pages = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("pages.py"))))
+ROOT = pages.ROOT
+README = ROOT / "README.md"
+PAGES = pages.pages()
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+OWED = (
+    "benchmarks/README.md",
+    "benchmarks/peers/README.md",
+    "ndi/README.md",
+    "results/README.md",
+    "results/journal.md",
+)
+"""Pages that have sentences of more than 25 words."""
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(text):
+    """A page's running text: no code, tables, comments or headings; a link is what it shows."""
+    text = re.sub(r"<!--[^>]*-->|^[|#].*$", "\n", FENCE.sub("\n", text), flags=re.MULTILINE)
+    return re.sub(r"!?\[([^\]]*)\]\([^)]+\)", r"\1", text)
+
+
+def sentences(text):
+    """Each as a list of words; an item of a list is one, too."""
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", prose(text))
+    for sentence in re.split(r"(?<=[.!?:])\s+", "\n\n".join(" ".join(part.split()) for part in paragraphs)):
+        yield [word for word in sentence.split() if re.search(r"\w", word)]
+
+
+def anchors(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_tables_are_those_of_the_rows(page):
+    assert pages.renewed(page.read_text(), page) == page.read_text(), "`nox -s pages` writes it anew"
+
+
+def test_a_changed_number_is_noticed():
+    changed = README.read_text().replace("3347 ± 22", "3348 ± 22")
+    assert pages.renewed(changed, README) == README.read_text() != changed
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "baselines").glob("[a-z]*.md")), ids=lambda page: page.stem)
+def test_every_method_has_a_page_with_all_parts(page):
+    text = page.read_text()
+    parts = ["Equation", "In the code", "Differences from the source", "Settings", "Results", "Command"]
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == parts
+    results = text.partition("## Results")[2].partition("## Command")[0]
+    told = set(re.findall(r"\d+,\d{3}|\d{3,}|\d+\.\d+", prose(results)))
+    assert told <= set(re.findall(r"[\d,.]+\d", " ".join(re.findall(r"^\|.*$", results, re.MULTILINE))))
+
+
+def test_no_method_lacks_a_page():
+    files = {path.stem for path in (ROOT / "baselines").glob("[a-z]*.py")} - {"references"}
+    assert files <= {path.stem for path in (ROOT / "baselines").glob("*.md")}
+
+
+def test_the_headline_is_of_the_protocol_that_it_names():
+    runs = Store(ROOT / "results/desk").runs()
+    learned = runs[runs["demos"] > 0]
+    assert (set(learned["seed"]), set(learned["demos"]), set(learned["status"])) == ({0, 1, 2}, {1}, {"completed"})
+    assert set(learned[learned["steps"] > 0]["budget"]) == {40_000}
+    assert "over three seeds, one demonstration, 40,000 environment steps" in " ".join(README.read_text().split())
+
+
+@each_page
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        if target.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(there), f"{target} has no such heading"
+
+
+@each_page
+def test_files_that_are_named_exist(page):
+    for name in re.findall(r"`((?:tests|benchmarks|baselines|ndi|results|\.ci)/[\w./-]+)`", page.read_text()):
+        assert (ROOT / name).exists() or Path(name).parts[:2] in MADE, name
+
+
+MADE = {("results", name) for name in ("quick", "smoke", "custom", "experts", "gate", "mine", "all", "again")}
+"""What commands make."""
+
+
+@each_page
+def test_commands_exist(page):
+    verbs = typer.main.get_command(app)
+    sessions = {node.name for node in ast.parse((ROOT / "noxfile.py").read_text()).body if hasattr(node, "name")}
+    for language, block in FENCE.findall(page.read_text()):
+        for line in block.splitlines() if language == "bash" else ():
+            for command in line.split("&&"):
+                program, *arguments = shlex.split(command, comments=True) or [""]
+                if program == "nox":
+                    chosen = arguments[1:][: arguments.index("--") - 1] if "--" in arguments else arguments[1:]
+                    assert arguments[0] == "-s"
+                    assert set(chosen) <= sessions
+                if program == "ndi-bench":
+                    parse(verbs, arguments)
+
+
+def parse(command, arguments):
+    """Parse a command line as the program would, and run nothing."""
+    if hasattr(command, "resolve_command"):
+        with command.make_context("ndi-bench", list(arguments)) as context:
+            _, inner, rest = command.resolve_command(context, list(arguments))
+            parse(inner, rest)
+    else:
+        with command.make_context("ndi-bench", list(arguments)) as context:
+            if context.params.get("profile"):
+                load(context.params["profile"])
+
+
+def test_the_readme_is_one_short_page():
+    assert len([word for word in README.read_text().split() if re.search(r"\w", word)]) <= 700
+
+
+PLAIN = [page for page in PAGES if page not in {ROOT / name for name in OWED}]
+
+
+@pytest.mark.parametrize("page", PLAIN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sentences_are_short(page):
+    assert [" ".join(words) for words in sentences(page.read_text()) if len(words) > 25] == []
+
+
+def test_the_readmes_method_runs_as_printed(bench, monkeypatch, tmp_path):
+    ((_, module),) = [found for found in FENCE.findall(README.read_text()) if found[0] == "python"]
+    (tmp_path / "my_module.py").write_text(module)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tiny = ["--set", "mine.hidden=[8]", "--set", "mine.batch_size=8", "--set", "mine.warmup=10"]
+    where = ["--tasks", "inverted-pendulum", "--seeds", "0-1", "--steps", "40", "--evaluations", "2"]
+    how = ["--eval-episodes", "1", "--workers", "0", "--no-report", "--out", "mine"]
+    code, out, _ = bench("run", "--methods", "my_module:METHOD", *where, *how, *tiny)
+    assert code == 0, out
+    runs = Store(tmp_path / "mine").runs()
+    assert list(runs["status"]) == ["completed"] * 2
+    assert (runs["updates"] > 30).all()
+
+
+@pytest.mark.parametrize(
+    ("planted", "fault"),
+    [
+        ("ndi-bench rum", "No such command"),
+        ("ndi-bench store verfy", "No such command"),
+        ("ndi-bench run --tusks hopper", "No such option"),
+        ("ndi-bench run --profile none-such", "none-such"),
+        ("nox -s none-such", "none-such"),
+    ],
+)
+def test_a_command_that_does_not_exist_is_noticed(planted, fault, tmp_path):
+    (tmp_path / "page.md").write_text(f"```bash\n{planted}\n```\n")
+    with pytest.raises(Exception, match=fault):
+        test_commands_exist(tmp_path / "page.md")
