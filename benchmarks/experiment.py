@@ -155,6 +155,7 @@ def run(
     timeout: float | None = None,
     checkpoint_minutes: float = 5.0,
     wandb: bool = False,
+    strict: bool = False,
     console: Console | None = None,
 ) -> Outcome:
     """Make the runs of a plan and store each as it ends; goes on from the checkpoints of an interrupted call.
@@ -166,6 +167,7 @@ def run(
         timeout: seconds that one process may take.
         checkpoint_minutes: minutes between checkpoints.
         wandb: mirror finished runs to Weights & Biases.
+        strict: runs whose audit has noticed something fail, see `benchmarks.run.audit`.
         console: where to show progress. Default: standard output.
 
     Returns:
@@ -179,7 +181,7 @@ def run(
     using = using or machine(plan)
     how = pool.Settings(
         plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun,
-        accept_dataset=plan.accept_dataset,
+        accept_dataset=plan.accept_dataset, strict=strict,
     )  # fmt: skip
     try:
         return pool.run_cells(plan.cells, how, using.workers, console or terminal.console, plan.stamps)

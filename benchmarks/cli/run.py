@@ -77,6 +77,10 @@ Threads = Annotated[
     _option(HOW, "Threads that simulate. Default: 1; on CUDA the process's share of the cores.", min=1),
 ]
 Lanes = Annotated[int | None, _option(HOW, "Most seeds that train together in a process.", min=1)]
+Strict = Annotated[
+    bool,
+    _option(HOW, "Runs in which a method was noticed doing what it must not fail; they are told anyway.", "--strict"),
+]
 Timeout = Annotated[float | None, _option(HOW, "Seconds that one process may take.", min=0)]
 CheckpointMinutes = Annotated[float, _option(HOW, "Minutes between checkpoints.", min=0)]
 Retry = Annotated[str | None, _option(HOW, "Run stored runs again that ended so: failed,diverged,timeout.")]
@@ -105,6 +109,7 @@ def run(
     threads: Threads = None,
     lanes: Lanes = None,
     timeout: Timeout = None,
+    strict: Strict = False,
     checkpoint_minutes: CheckpointMinutes = 5.0,
     retry: Retry = None,
     rerun: Rerun = False,
@@ -142,7 +147,7 @@ def run(
     if dry_run:
         _show(plan, workers, device)
         return
-    _train(plan, device, workers, threads, timeout, checkpoint_minutes, wandb, report)
+    _train(plan, device, workers, threads, timeout, checkpoint_minutes, wandb, strict, report)
 
 
 def _show(plan: Plan, workers: int | None, device: str) -> None:
@@ -182,6 +187,7 @@ def _train(
     timeout: float | None,
     checkpoint_minutes: float,
     wandb: bool,
+    strict: bool,
     report: bool,
 ) -> None:
     """Make the runs of a plan, and end with the report and the exit code."""
@@ -197,6 +203,7 @@ def _train(
         timeout=timeout,
         checkpoint_minutes=checkpoint_minutes,
         wandb=wandb and _can_mirror(),
+        strict=strict,
         console=console,
     )
     if outcome.interrupted:

@@ -25,6 +25,8 @@ class ContainedEnvironments:
 
     def __init__(self, environments: Environments, diverged: Callable[[int, str], None]) -> None:
         self._environments, self._diverged = environments, diverged
+        self.taken = 0
+        """Steps taken through this."""
 
     @property
     def observations(self) -> np.ndarray:
@@ -48,7 +50,9 @@ class ContainedEnvironments:
             for lane in np.flatnonzero(~finite.reshape(len(actions), -1).all(1)):
                 self._diverged(int(lane), "an action in training was not finite")
             actions = np.where(finite, actions, 0)
-        return self._environments.step(actions)
+        transition = self._environments.step(actions)
+        self.taken += 1
+        return transition
 
 
 class ContainedPolicy:

@@ -122,6 +122,7 @@ class Board:
         runs = self.results.runs
         counted = runs["counted"].to_numpy()
         arrays = {name: runs[name].to_numpy(np.float64) for name in ("score", "normalized", "imitation")}
+        noticed = runs["audit"].fillna("[]").ne("[]").to_numpy()
         early = counted & (runs["steps"] < runs["budget"]).to_numpy()
         names = {"completed": "without a final score", "timeout": "timed out"}
         ends = np.array([names.get(status, status) for status in runs["status"]], dtype=object)
@@ -135,6 +136,8 @@ class Board:
             faults = Counter(ends[places[~counted[places]]])
             if number := int(early[places].sum()):
                 faults["ended before the budget"] = number
+            if number := int(noticed[places].sum()):
+                faults["noticed by the audit"] = number
             samples[variant, task] = Sample(places, **{name: a[good] for name, a in arrays.items()}, faults=faults)
         return samples
 

@@ -22,6 +22,7 @@ _CARRIED = (
     "mean_return",
     "started",
     "notes",
+    "audit",
 )
 
 
@@ -78,6 +79,8 @@ class Record:
         """What the method notes of how it was carried out, see `Problem.notes`."""
         self.dataset_notes: str | None = None
         """How their dataset differs from the task; None if it does not."""
+        self.audit: list[str] = []
+        """What was noticed that a method must not do, see `audit`."""
         self.steps = self.updates = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.mean_return: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -81,7 +82,7 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "lanes": record.lanes,
         "budget": run.budget,
         **asdict(record.endings[lane]),
-        "audit": None,
+        "audit": json.dumps(record.audit),
         "policy_sha256": None,
         "train_seconds": record.train_seconds,
         "eval_seconds": record.eval_seconds,

@@ -53,7 +53,8 @@ def run_cell(
     except Exception as error:
         record.end(*_verdict(error, settings))
     else:
-        record.end("completed")
+        strictly = settings.strict and record.audit
+        record.end(*(("failed", f"audit: {'; '.join(record.audit)}") if strictly else ("completed",)))
     if not holds():
         return None
     store_runs(record, settings)

@@ -37,5 +37,7 @@ class Settings:
     """Begin at the beginning, and drop the checkpoint of an interrupted run."""
     accept_dataset: bool = False
     """Use demonstrations of another environment than the task's, which is noted in the rows."""
+    strict: bool = False
+    """Runs whose audit has noticed something fail."""
     keep: Keep | None = None
     """Called for every lane after each evaluation; a function of a module, since it travels to other processes."""

@@ -25,6 +25,7 @@ from benchmarks.plan import registry
 from benchmarks.plan.grid import Run
 
 from .assessment import Assessment
+from .audit import Audit
 from .record import Pulse, Record
 from .saving import Saves
 from .settings import Settings
@@ -82,6 +83,7 @@ class Training:
             expert, threads = datasets.demonstrator(self.first.task, self.device), self.settings.threads
             compared = expert if self.first.dataset in ("embedded", None) else None
             self.environments = stack.enter_context(closing(_environments(self.record, self.method, threads)))
+            contained = ContainedEnvironments(self.environments, self.record.diverged)
             evaluator = Evaluator(self.first.task, self.first.eval_episodes, compared, threads)
             stack.enter_context(closing(evaluator))
             self.problem = Problem(
@@ -90,7 +92,7 @@ class Training:
                 observation_size=self.environments.observation_size,
                 action_size=self.environments.action_size,
                 demonstrations=tuple(lent),
-                environments=ContainedEnvironments(self.environments, self.record.diverged),
+                environments=contained,
                 budget=self.first.budget,
                 device=self.device,
                 expert=expert if self.method.privileged else None,
@@ -98,6 +100,7 @@ class Training:
                 tell=self._told,
                 notes=self.record.notes,
             )
+            self._audit = Audit(self.environments, contained, lent, self.record.audit)
             self.assessment = Assessment(self.record, self.settings, evaluator)
             self._carried: dict[str, object] | None = self.record.carried()
             self._steps = self._begun()
@@ -127,7 +130,9 @@ class Training:
             return False
         if not isinstance(following, Progress):
             raise TypeError(f"{self.method.name} must yield Progress, it yielded {following!r:.80}")
-        self.progress, self.record.updates = following, _whole(following.updates, self.method)
+        updates = _whole(following.updates, self.method)
+        self._audit.look(self.record.updates, updates)
+        self.progress, self.record.updates = following, updates
         if self.record.steps % LOOK_EVERY == 0:
             check_info(following.info, self.record.lanes, self.record.diverged)
         return True
@@ -187,6 +192,7 @@ class Training:
         if self.method.online and self.record.steps < self.first.budget and self.progress is not None:
             steps = f"{self.record.steps:,} of {self.first.budget:,} environment steps"
             warnings.warn(f"{self.record.cell.name} has ended after {steps}", EarlyEnd, stacklevel=2)
+        self._audit.close()
         self.evaluate(final=True)
         self.pulse(now=True)
 

@@ -70,9 +70,9 @@ RUNS = pa.schema(
 of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
 `changes` holds the settings that are not the method's own (JSON, dotted names), `dataset_notes` says how demonstrations
 that were used all the same differ from the task, `audit` lists what was noticed that a method must not do (JSON list of
-sentences), `policy_sha256` is the hash of the final policy's file, `schema` is filled in by the store. Columns that may
-be null: the dataset (methods without demonstrations) and the notes on it (nothing to note), the commit (no checkout),
-the error, the audit (not made, as of runs of older versions) and the policy (not kept)."""
+sentences, empty if nothing was), `policy_sha256` is the hash of the final policy's file, `schema` is filled in by the
+store. Columns that may be null: the dataset (methods without demonstrations) and the notes on it (nothing to note), the
+commit (no checkout), the error, the audit (not made, as of runs of older versions) and the policy (not kept)."""
 
 EVALUATIONS = pa.schema(
     [

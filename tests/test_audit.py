@@ -1,0 +1,113 @@
+"""What a method must not do is noticed, told with its runs, and in strict mode ends them."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from benchmarks.kit.contract import Method, Progress
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.reporting.reading import read
+from benchmarks.run import runner
+from benchmarks.run.settings import Settings
+from benchmarks.store.store import Store
+
+pytestmark = pytest.mark.filterwarnings("ignore::benchmarks.run.training.EarlyEnd")
+BEHIND = "it took environment steps, or changed their count, behind the environments that it was lent"
+
+
+@dataclass(frozen=True)
+class CheatConfig:
+    """Settings of a method that does what it must not."""
+
+    trick: str = ""
+    """What that is."""
+
+
+class Still:
+    def act(self, observations):
+        return torch.zeros(*observations.shape[:2], 1)
+
+
+def cheat(problem, config):
+    lent, action = problem.environments, np.zeros((len(problem.seeds), 1), dtype=np.float32)
+    hidden = lent._environments
+    for step in range(1, problem.budget + 1):
+        if lent.steps == problem.budget:
+            return
+        lent.step(action)
+        updates = step
+        if step == 5:
+            if config.trick == "behind":
+                hidden.step(action)
+            if config.trick == "count":
+                hidden.steps = 3
+            if config.trick == "decreasing":
+                updates = 2
+            if config.trick == "negative":
+                updates = -1
+            if config.trick == "demonstrations":
+                actions = problem.demonstrations[0].actions
+                actions.setflags(write=True)
+                actions[0] = 0.25
+        yield Progress(updates, Still())
+
+
+CHEAT = Method(name="cheat", label="Cheat", summary="Cheats", source="a test", train=cheat, config=CheatConfig())
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(trick, **changes):
+        profile = Profile(
+            name="test", tasks=("inverted-pendulum",), methods=("test_audit:CHEAT",), seeds=(0, 1), steps=10,
+            evaluations=1, eval_episodes=1, overrides={"cheat": {"trick": trick}},
+        )  # fmt: skip
+        (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+        runner.run_cell(cell, Settings(tmp_path, **changes))
+        return Store(tmp_path).runs()
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def findable(monkeypatch, request):
+    monkeypatch.syspath_prepend(str(request.path.parent))
+
+
+@pytest.mark.parametrize(
+    ("trick", "noticed"),
+    [
+        ("", []),
+        ("behind", [BEHIND]),
+        ("count", [BEHIND]),
+        ("decreasing", ["it counted 2 updates after 4"]),
+        ("negative", ["it counted -1 updates after 4"]),
+        ("demonstrations", ["it changed its demonstrations"]),
+    ],
+)
+def test_what_is_noticed_is_told_with_the_runs(run, trick, noticed):
+    runs = run(trick)
+    assert list(runs["status"]) == ["completed"] * 2
+    assert [json.loads(audit) for audit in runs["audit"]] == [noticed] * 2
+
+
+def test_tables_tell_it(run, tmp_path):
+    run("behind")
+    (board,) = read(tmp_path, Console(quiet=True)).boards
+    (variant,) = board.variants
+    assert board.sample(variant.name, "inverted-pendulum").fault == "2/2 seeds, 2 noticed by the audit"
+
+
+def test_in_strict_mode_such_runs_fail(run):
+    runs = run("behind", strict=True)
+    assert list(runs["status"]) == ["failed"] * 2
+    assert set(runs["error"]) == {f"audit: {BEHIND}"}
+
+
+def test_honest_runs_do_not_fail_in_strict_mode(run):
+    assert list(run("", strict=True)["status"]) == ["completed"] * 2
