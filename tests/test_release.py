@@ -58,3 +58,4 @@ def test_every_package_is_in_the_wheel():
 def test_commits_are_checked_as_ci_does():
     assert "entry: nox -s lint\n" in text(".pre-commit-config.yaml")
     assert f'"nox=={pins("constraints.txt")["nox"]}"' in text(".pre-commit-config.yaml")
+    assert re.search(r'nox" -s lint wheel tests$', text(".ci/run"), re.MULTILINE)
