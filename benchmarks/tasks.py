@@ -47,7 +47,8 @@ class Task:
     budget: int = 150_000
     """Default number of environment steps per run."""
     tags: tuple[str, ...] = ()
-    """Groups that profiles select by: "paper" (the paper's five tasks), "quick" (learnt within minutes)."""
+    """Groups that profiles select by: "paper" (the paper's five tasks), "quick" (learnt within minutes),
+    "gate" (within seconds)."""
     random_return: float = math.nan
     """Mean undiscounted return of uniformly random actions; NaN if not measured."""
     expert_return: float = math.nan
@@ -92,21 +93,24 @@ def read_references(path: Path = REFERENCES) -> dict[str, dict[str, Any]]:
 _REFERENCES = read_references()
 
 
-def _mujoco(name: str, robot: str, tag: str, budget: int) -> Task:
+def _measured(name: str, env_id: str, tag: str, budget: int, hub_dataset: str | None = None) -> Task:
     def mean(policy: str) -> float:
-        measured = _REFERENCES.get(name, {}).get(policy)
-        return measured["mean"] if measured else math.nan
+        return float(_REFERENCES.get(name, {}).get(policy, {}).get("mean", math.nan))
 
     return Task(
         name=name,
-        env_id=f"{robot}-v5",
-        hub_dataset=f"mujoco/{robot.lower()}/expert-v0",
+        env_id=env_id,
+        hub_dataset=hub_dataset,
         embedded_dataset=f"ndi/{name}/expert-v0",
         budget=budget,
         tags=(tag,),
         random_return=mean("random"),
         expert_return=mean("expert"),
     )
+
+
+def _mujoco(name: str, robot: str, tag: str, budget: int) -> Task:
+    return _measured(name, f"{robot}-v5", tag, budget, f"mujoco/{robot.lower()}/expert-v0")
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(
@@ -120,7 +124,8 @@ TASKS: Mapping[str, Task] = MappingProxyType(
             _mujoco("humanoid", "Humanoid", "paper", 300_000),
             _mujoco("inverted-pendulum", "InvertedPendulum", "quick", 10_000),
             _mujoco("inverted-double-pendulum", "InvertedDoublePendulum", "quick", 10_000),
+            _measured("balance", "ndi/Balance-v0", "gate", 600),
         )
     }
 )
-"""The suite's tasks by name: the paper's five, then the cheap ones."""
+"""The suite's tasks by name: the paper's five, the cheap ones, and the one of the gate."""

@@ -8,6 +8,7 @@ be written.
     <!-- variants METHOD FOLDER -->     one line per setting: mean return per task
     <!-- settings METHOD -->            the method's own settings, without those of the shared learner that it keeps
     <!-- experts -->                    the model cards of the shipped experts
+    <!-- table FILE -->                 a stored table, a CSV file
     <!-- end -->
 """
 
@@ -111,7 +112,13 @@ def experts(page: Path) -> str:
     return head + "|---|---|---|---|---|\n" + out.getvalue().strip()
 
 
-KINDS = {"headline": headline, "returns": returns, "variants": variants, "settings": settings, "experts": experts}
+def table(page: Path, file: str) -> str:
+    frame = pd.read_csv(ROOT / file, dtype=str, keep_default_na=False)
+    rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+KINDS = {kind.__name__: kind for kind in (headline, returns, variants, settings, experts, table)}
 
 
 def _finals(folder: str, method: str) -> pd.DataFrame:

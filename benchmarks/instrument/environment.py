@@ -27,6 +27,8 @@ from benchmarks.kit.contract import Transition
 from benchmarks.kit.errors import UserError, in_one_line
 from benchmarks.tasks import Task
 
+gym.register("ndi/Balance-v0", entry_point="benchmarks.instrument.balance:Balance", max_episode_steps=50)
+
 
 @dataclass(frozen=True)
 class ActionScale:
