@@ -48,6 +48,13 @@ def test_sqil_stays_below_ndi_on_ant():
     assert means["ndi-ebm"][10_000] > best
 
 
+def test_no_seed_of_made_is_far_below_the_expert():
+    evaluations = Store(ROOT / "results/desk").evaluations()
+    last = evaluations[evaluations["final"] & (evaluations["method"] == "ndi-made")]
+    assert "No seed of NDI+MADE on the first three tasks is below 95 %" in PAGE
+    assert last.groupby("run_id")["normalized"].mean().min() >= 0.95
+
+
 def test_there_are_rows():
     assert ROW.findall(PAGE)
     assert SWITCH.findall(PAGE)
