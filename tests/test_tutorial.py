@@ -16,17 +16,7 @@ CELLS = [
     SimpleNamespace(code=cell["cell_type"] == "code", source="".join(cell["source"]), tags=cell["metadata"].get("tags"))
     for cell in json.loads((ROOT / "benchmarks/tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
 ]
-SMALL = {
-    "TASK": "inverted-pendulum",
-    "SEEDS": "0-1",
-    "STEPS": 60,
-    "DENSITY": {"fit.steps": 300},
-    "SETTINGS": [
-        "bc.hidden=[8]", "bc.fit.steps=40", "bc.fit.check_every=20", "ndi-made.density.fit.steps=20",
-        "ndi-made.sac.hidden=[8]", "ndi-made.sac.batch_size=8", "ndi-made.sac.cloned=20",
-    ],
-    "OWN": ["mine.hidden=[8]", "mine.batch_size=8"],
-}  # fmt: skip
+SMALL = {"FILMED": "inverted-pendulum", "SEEDS": "0-1", "STEPS": 60, "DENSITY": {"hidden": [8], "fit.steps": 300}}
 
 
 def run(cell, names):
