@@ -154,6 +154,7 @@ def run(
     *,
     timeout: float | None = None,
     checkpoint_minutes: float = 5.0,
+    policies: bool = True,
     wandb: bool = False,
     strict: bool = False,
     console: Console | None = None,
@@ -166,6 +167,7 @@ def run(
             processes need the guard `if __name__ == "__main__":`, as Python's multiprocessing does.
         timeout: seconds that one process may take.
         checkpoint_minutes: minutes between checkpoints.
+        policies: keep every run's final policy.
         wandb: mirror finished runs to Weights & Biases.
         strict: runs whose audit has noticed something fail, see `benchmarks.run.audit`.
         console: where to show progress. Default: standard output.
@@ -181,7 +183,7 @@ def run(
     using = using or machine(plan)
     how = pool.Settings(
         plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun,
-        accept_dataset=plan.accept_dataset, strict=strict,
+        accept_dataset=plan.accept_dataset, strict=strict, policies=policies,
     )  # fmt: skip
     try:
         return pool.run_cells(plan.cells, how, using.workers, console or terminal.console, plan.stamps)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data.rendering import film, repeats
+from benchmarks.data.rendering import Clip, film, repeats
 from benchmarks.instrument.episodes import Episode
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import Task
@@ -57,7 +57,7 @@ def an_episode(seed=10, steps=10):
 
 
 def test_a_gif_shows_the_episode_in_real_time(tmp_path):
-    film(BRIGHT, an_episode(), 10, tmp_path / "new" / "episode.gif")
+    film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "new" / "episode.gif")
     with Image.open(tmp_path / "new" / "episode.gif") as video:
         assert video.n_frames == 6  # 11 states at 50 per second are every other one at 25
         assert video.size == (240, 150)
@@ -72,13 +72,13 @@ def test_a_gif_shows_the_episode_in_real_time(tmp_path):
 def test_an_mp4_needs_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r'pip install "ndi-bench\[video\]"; or write a \.gif'):
-        film(BRIGHT, an_episode(), 10, tmp_path / "episode.mp4")
+        film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "episode.mp4")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # imageio-ffmpeg leaves its pipes open
 def test_an_mp4_has_every_frame(tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
-    film(BRIGHT, an_episode(), 10, tmp_path / "episode.mp4")
+    film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "episode.mp4")
     frames = ffmpeg.read_frames(str(tmp_path / "episode.mp4"))
     described = next(frames)
     assert (described["size"], described["fps"]) == ((480, 304), 25)  # whole blocks of 16 pixels
@@ -86,18 +86,32 @@ def test_an_mp4_has_every_frame(tmp_path):
     np.testing.assert_allclose(greys, 255 * np.linspace(0.1, 0.6, 6), atol=6)
 
 
+def test_clips_stand_side_by_side_and_the_shorter_one_still(tmp_path):
+    clips = [Clip(an_episode(steps=steps).actions, 10, f"{steps} steps") for steps in (4, 10)]
+    film(BRIGHT, clips, tmp_path / "both.gif")
+    film(BRIGHT, clips, tmp_path / "both.webp", seconds=0.12)
+    with Image.open(tmp_path / "both.gif") as video:
+        assert video.n_frames == 6
+        video.seek(5)
+        left, right = (video.convert("L").getpixel((x, video.height - 5)) for x in (5, video.width - 5))
+    np.testing.assert_allclose((left, right), (255 * 0.3, 255 * 0.6), atol=4)
+    with Image.open(tmp_path / "both.webp") as video:
+        assert video.n_frames == 2  # every other one of three
+        assert video.convert("L").getpixel((5, 5)) > 200  # the caption's ground
+
+
 @pytest.mark.filterwarnings("ignore:.*render")
 def test_what_cannot_be_filmed_is_one_clear_line(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"end its name with \.gif or \.mp4"):
-        film(BRIGHT, an_episode(), 10, tmp_path / "episode.avi")
+    with pytest.raises(UserError, match=r"end its name with \.gif, \.webp, \.mp4"):
+        film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "episode.avi")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        film(BRIGHT, an_episode(), 10, tmp_path / "file" / "episode.gif")
+        film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "file" / "episode.gif")
     monkeypatch.setattr(Bright, "renderer", False)
     with pytest.raises(
         UserError, match=r"Bright-v0 cannot be rendered here \(no OpenGL\); install EGL or OSMesa"
     ) as caught:
-        film(BRIGHT, an_episode(), 10, tmp_path / "episode.gif")
+        film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "episode.gif")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "episode.gif").exists()
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 demos_app = typer.Typer(no_args_is_help=True, help="Demonstrations: list, build and look at Minari datasets.")
 
+FIGURES = Path("results/figures")
+"""Where figures of datasets go."""
+
 Dataset = Annotated[str, typer.Option(help='"embedded", "hub", or the id of a local Minari dataset.')]
 
 
@@ -80,7 +83,8 @@ def show_demos(
     task: Annotated[str, typer.Argument(help="The task the dataset is for.")],
     dataset: Dataset = "embedded",
     figure: Annotated[
-        Path | None, typer.Option(help="Where to draw (.png, .svg, .pdf). Default: TASK-demonstrations.png here.")
+        Path | None,
+        typer.Option(help="Where to draw (.svg, .png, .pdf). Default: results/figures/TASK-demonstrations.svg."),
     ] = None,
     render: Annotated[
         Path | None, typer.Option(help="Also film an episode: FILE.gif, or FILE.mp4 with the extra `video`.")
@@ -104,7 +108,7 @@ def show_demos(
             str(one.number), "-" if seed is None else str(seed), f"{len(one):,}", f"{one.total_return:,.1f}", end
         )
     console.print(shown)
-    _draw(found, metadata["dataset_id"], episodes, figure or Path(f"{found.name}-demonstrations.png"))
+    _draw(found, metadata["dataset_id"], episodes, figure or FIGURES / f"{found.name}-demonstrations.svg")
     if render is not None:
         _film(found, episodes, seeds, episode, render)
 
@@ -129,6 +133,7 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
         {"expert": task.expert_return, "random": task.random_return},
     )
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
     except (OSError, ValueError) as error:
         raise UserError(f"--figure {path} cannot be written: {error}") from None
@@ -146,6 +151,6 @@ def _film(task: Task, episodes: list[Episode], seeds: tuple[int | None, ...], nu
     ((one, seed),) = chosen
     if seed is None:
         raise UserError(f"--render: episode {number} has no stored seed, so it cannot be played again")
-    rendering.film(task, one, seed, path)
+    rendering.film(task, [rendering.Clip(one.actions, seed)], path)
     note = "" if rendering.repeats(task, one, seed) else ", though this simulator does not repeat it exactly"
     say(f"Episode {number}: {path}{note}")

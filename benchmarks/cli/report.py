@@ -17,6 +17,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where to write it. Default: the folder; several need a place of their own.")
     ] = None,
+    films: Annotated[
+        bool, typer.Option("--films", help="Film the median seed of every task and method beside the expert.")
+    ] = False,
 ) -> None:
     """Print the tables of results folders, and write tables, figures and pages from the stored rows alone.
 
@@ -29,4 +32,15 @@ def report(
     from benchmarks import reporting  # pandas, matplotlib: not for listings and help
 
     folder, *others = folders or [Path("results/quick")]
+    if films:
+        _film([folder, *others])
     reporting.build(folder, console, *others, out=out)
+
+
+def _film(folders: list[Path]) -> None:
+    """Make the films of results folders."""
+    from benchmarks.run.films import film_medians  # torch, MuJoCo: reports need neither
+    from benchmarks.store.frame import opened
+
+    for folder in folders:
+        film_medians(opened(folder), lambda text: console.print(f"{text} ...", highlight=False, markup=False))

@@ -66,6 +66,7 @@ Out = Annotated[
     Path | None, _option(OUT, "Results folder. Default: results/PROFILE.", parser=_folder, metavar="FOLDER")
 ]
 Report = Annotated[bool, _option(OUT, "Build the report at the end.")]
+Policies = Annotated[bool, _option(OUT, "Keep the final policy of every run, for `ndi-bench play` and `render`.")]
 Wandb = Annotated[bool, _option(OUT, "Mirror finished runs to Weights & Biases.", "--wandb")]
 Device = Annotated[str, _option(HOW, "cpu, cuda, or auto.")]
 Workers = Annotated[
@@ -103,6 +104,7 @@ def run(
     set_: Changes = None,
     out: Out = None,
     report: Report = True,
+    policies: Policies = True,
     wandb: Wandb = False,
     device: Device = "cpu",
     workers: Workers = None,
@@ -147,7 +149,7 @@ def run(
     if dry_run:
         _show(plan, workers, device)
         return
-    _train(plan, device, workers, threads, timeout, checkpoint_minutes, wandb, strict, report)
+    _train(plan, device, workers, threads, timeout, checkpoint_minutes, policies, wandb, strict, report)
 
 
 def _show(plan: Plan, workers: int | None, device: str) -> None:
@@ -186,6 +188,7 @@ def _train(
     threads: int | None,
     timeout: float | None,
     checkpoint_minutes: float,
+    policies: bool,
     wandb: bool,
     strict: bool,
     report: bool,
@@ -202,6 +205,7 @@ def _train(
         machine,
         timeout=timeout,
         checkpoint_minutes=checkpoint_minutes,
+        policies=policies,
         wandb=wandb and _can_mirror(),
         strict=strict,
         console=console,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -86,7 +85,7 @@ def show_run(
     from benchmarks.store import frame  # pandas: not for help
 
     runs, evaluations = frame.opened(folder).averages()
-    record = _one(runs, run)
+    record = frame.one(runs, run)
     fields = table("Field", "Value")
     for name, value in record.items():
         for field, inner in _flat(name, json.loads(value) if name in ("config", "versions", "changes") else value):
@@ -127,19 +126,6 @@ def export_rows(
     chosen = frame(folder, rows, task=task, method=method, status=status)
     _write(chosen, file)
     say(f"{counted(len(chosen), 'row')} of {folder} written to {file}")
-
-
-def _one(runs: pd.DataFrame, name: str) -> Mapping[str, Any]:
-    """The run with an id, or the only one whose id begins so."""
-    begin = runs[runs["run_id"].str.startswith(name)]
-    chosen = begin[begin["run_id"] == name] if (begin["run_id"] == name).any() else begin
-    if len(chosen) > 1:
-        raise UserError(f"{len(chosen)} runs begin with {name}; see `ndi-bench store ls`")
-    if chosen.empty:
-        near = difflib.get_close_matches(name, list(runs["run_id"]), n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"there is no run {name}: {meant}`ndi-bench store ls` lists the {len(runs)} that are there")
-    return {str(key): value for key, value in chosen.to_dict("records")[0].items()}
 
 
 def _in_words(value: Any) -> str:

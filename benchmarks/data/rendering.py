@@ -1,4 +1,4 @@
-"""Videos of demonstrated episodes: an episode is played again from its reset seed and its actions, and filmed."""
+"""Videos of episodes: each is played again from its reset seed and its actions, and filmed."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import itertools
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.instrument.environment import make
 from benchmarks.instrument.episodes import Episode
@@ -21,8 +22,8 @@ from benchmarks.tasks import Task
 
 FRAMES_PER_SECOND = 25.0
 """Most frames per second of a video; it runs in real time."""
-GIF_SIZE = (240, 240)
-"""Most pixels of a GIF's frames, which keeps a long episode within some megabytes."""
+SMALL = 240
+"""Most pixels of the sides of a picture in a GIF or WebP, which keeps a long episode within some megabytes."""
 
 
 def repeats(task: Task, episode: Episode, seed: int) -> bool:
@@ -36,31 +37,47 @@ def repeats(task: Task, episode: Episode, seed: int) -> bool:
         return np.array_equal(observation, episode.observations[-1])
 
 
-def film(task: Task, episode: Episode, seed: int, path: Path) -> None:
-    """Play an episode again and write it as a video.
+class Clip(NamedTuple):
+    """An episode to be filmed."""
+
+    actions: np.ndarray
+    """(T, A), in the environment's units."""
+    seed: int
+    """That it was reset with."""
+    caption: str = ""
+    """Written above it."""
+
+
+def film(task: Task, clips: Sequence[Clip], path: Path, seconds: float = np.inf) -> None:
+    """Play episodes again, side by side, and write them as a video; one that is over stands still.
 
     Args:
-        task: the task that the episode belongs to.
-        episode: the episode; its actions are repeated.
-        seed: the seed that it was reset with.
-        path: where to write: `.gif`, or with imageio-ffmpeg `.mp4`.
+        task: the task that the episodes belong to.
+        clips: the episodes; their actions are repeated.
+        path: where to write: `.gif`, `.webp`, or with imageio-ffmpeg `.mp4`.
+        seconds: how long at most.
 
     Raises:
         UserError: there is no renderer, or such a file cannot be written.
     """
-    writers = {".gif": _write_gif, ".mp4": _write_mp4}
-    if path.suffix not in writers:
-        raise UserError(f"{path} is no video that can be written; end its name with .gif or .mp4")
+    if path.suffix not in _WRITERS:
+        raise UserError(f"{path} is no video that can be written; end its name with {', '.join(_WRITERS)}")
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
         os.environ.setdefault("MUJOCO_GL", "egl")  # needs no screen; Gymnasium would try GLFW, which does
-    with closing(make(task, render_mode="rgb_array")) as environment:
-        _require_renderer(environment, task)
-        _follow(environment)
-        own = float(environment.metadata.get("render_fps", FRAMES_PER_SECOND))
-        frames = _frames(environment, episode, seed, every=max(own / FRAMES_PER_SECOND, 1.0))
+    with ExitStack() as stack:
+        environments = [stack.enter_context(closing(make(task, render_mode="rgb_array"))) for _ in clips]
+        for environment in environments:
+            _require_renderer(environment, task)
+            _follow(environment)
+        own = float(environments[0].metadata.get("render_fps", FRAMES_PER_SECOND))
+        each = [
+            _frames(*pair, every=max(own / FRAMES_PER_SECOND, 1.0)) for pair in zip(environments, clips, strict=True)
+        ]
+        rate = min(own, FRAMES_PER_SECOND)
+        most = None if np.isinf(seconds) else max(1, round(seconds * rate))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            writers[path.suffix](path, frames, min(own, FRAMES_PER_SECOND))
+            _WRITERS[path.suffix](path, itertools.islice(_side_by_side(each, clips), most), rate)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another file") from error
 
@@ -75,7 +92,7 @@ def _require_renderer(environment: gym.Env, task: Task) -> None:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UserError(
             f"{task.env_id} cannot be rendered here ({reason}); install EGL or OSMesa, set MUJOCO_GL=egl or osmesa, "
-            "or leave --render out"
+            "or do without a film"
         ) from error
 
 
@@ -88,23 +105,55 @@ def _follow(environment: gym.Env) -> None:
         renderer.camera_id = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
 
 
-def _frames(environment: gym.Env, episode: Episode, seed: int, every: float) -> Iterator[Image.Image]:
+def _frames(environment: gym.Env, clip: Clip, every: float) -> Iterator[Image.Image]:
     """A frame for every so many time steps of the repeated episode, the reset included."""
-    environment.reset(seed=seed)
-    shown = set(np.arange(0, len(episode) + 1, every).astype(int))
-    for step, action in enumerate([None, *episode.actions]):
+    environment.reset(seed=clip.seed)
+    shown = set(np.arange(0, len(clip.actions) + 1, every).astype(int))
+    for step, action in enumerate([None, *clip.actions]):
         if action is not None:
             environment.step(action)
         if step in shown:
             yield Image.fromarray(np.asarray(environment.render()))
 
 
+def _side_by_side(each: Sequence[Iterator[Image.Image]], clips: Sequence[Clip]) -> Iterator[Image.Image]:
+    """Frames with all clips and their captions, until the last one is over."""
+    last: list[Image.Image | None] = [None] * len(each)
+    for frames in itertools.zip_longest(*each):
+        last = [new or old for new, old in zip(frames, last, strict=True)]
+        parts = [_captioned(image, clip.caption) for image, clip in zip(last, clips, strict=True) if image]
+        whole = Image.new("RGB", (sum(part.width for part in parts), parts[0].height))
+        for place, part in enumerate(parts):
+            whole.paste(part, (sum(before.width for before in parts[:place]), 0))
+        yield whole
+
+
+def _captioned(image: Image.Image, caption: str) -> Image.Image:
+    """A frame with a line of text above it, if there is any."""
+    if not caption:
+        return image
+    size = max(10, image.width // 22)
+    made = Image.new("RGB", (image.width, image.height + 2 * size), "white")
+    made.paste(image, (0, 2 * size))
+    draw = ImageDraw.Draw(made)
+    draw.text((size // 2, size // 2), caption, fill="black", font=ImageFont.load_default(size))
+    return made
+
+
 def _write_gif(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
-    small = []
-    for frame in frames:
-        frame.thumbnail(GIF_SIZE)
-        small.append(frame.quantize(64))
+    small = [frame.quantize(64) for frame in _small(frames)]
     small[0].save(path, save_all=True, append_images=small[1:], duration=1000 / frames_per_second, loop=0)
+
+
+def _write_webp(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
+    first, *others = list(_small(frames))[::2]
+    first.save(path, save_all=True, append_images=others, duration=round(2000 / frames_per_second), loop=0, quality=60)
+
+
+def _small(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
+    for frame in frames:
+        frame.thumbnail((SMALL * max(1, frame.width // frame.height), SMALL))
+        yield frame
 
 
 def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
@@ -119,3 +168,6 @@ def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: flo
     for frame in itertools.chain([first], frames):
         video.send(np.ascontiguousarray(frame.convert("RGB")))
     video.close()
+
+
+_WRITERS = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}

@@ -22,7 +22,7 @@ from .policy import LAYERS
 
 def snapshot_path(folder: Path, run_id: str) -> Path:
     """Where the best policy of a run lies inside a results folder."""
-    return Path(folder) / "policies" / f"{run_id}.safetensors"
+    return Path(folder) / "best" / f"{run_id}.safetensors"
 
 
 def keep_if_best(

@@ -12,6 +12,7 @@ from benchmarks.instrument.nonfinite import check_info, contained
 from benchmarks.kit.contract import Progress
 from benchmarks.plan.grid import Run
 
+from .policies import packed
 from .record import Record
 from .rows import shared_columns
 from .settings import Settings
@@ -50,6 +51,12 @@ class Assessment:
             if self.settings.keep is not None:
                 run_id = record.cell.runs[lane].run_id
                 self.settings.keep(self.settings.folder, run_id, progress.policy, lane, record.evaluations[lane])
+        if final and self.settings.policies:
+            for lane in alive:
+                about = {**shared_columns(record.cell.runs[lane]), "steps": record.steps, "updates": record.updates}
+                policy_file = packed(progress.policy, lane, about)
+                if policy_file is not None:
+                    record.policies[lane] = policy_file
         record.mean_return = float(seen.returns[alive].mean()) if alive else None
         record.eval_seconds += time.perf_counter() - begin
 

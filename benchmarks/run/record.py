@@ -81,6 +81,8 @@ class Record:
         """How their dataset differs from the task; None if it does not."""
         self.audit: list[str] = []
         """What was noticed that a method must not do, see `audit`."""
+        self.policies: dict[int, bytes] = {}
+        """The final policies of the lanes, as files; of those that have one which can be kept."""
         self.steps = self.updates = 0
         self.train_seconds = self.eval_seconds = 0.0
         self.mean_return: float | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks import provenance
 from benchmarks.plan.configuration import as_json
 from benchmarks.plan.grid import Run
+from benchmarks.store import policies
 from benchmarks.store.store import Store
 
 from . import tracking
@@ -19,11 +20,13 @@ from .settings import Settings
 
 
 def store_runs(record: Record, settings: Settings) -> None:
-    """Store one run per lane, all or none.
+    """Store one run per lane, all or none, and before them their final policies.
 
     Raises:
         UserError: the folder cannot be written to.
     """
+    for lane, data in record.policies.items():
+        policies.write(settings.folder, record.cell.runs[lane].run_id, data)
     ended = [(_columns(record, settings, lane), record.evaluations[lane]) for lane in range(record.lanes)]
     Store(settings.folder).write_together(ended)
     if settings.wandb:
@@ -83,7 +86,7 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "budget": run.budget,
         **asdict(record.endings[lane]),
         "audit": json.dumps(record.audit),
-        "policy_sha256": None,
+        "policy_sha256": policies.digest(record.policies[lane]) if lane in record.policies else None,
         "train_seconds": record.train_seconds,
         "eval_seconds": record.eval_seconds,
         "started": record.started,

@@ -39,5 +39,7 @@ class Settings:
     """Use demonstrations of another environment than the task's, which is noted in the rows."""
     strict: bool = False
     """Runs whose audit has noticed something fail."""
+    policies: bool = True
+    """Keep every run's final policy."""
     keep: Keep | None = None
     """Called for every lane after each evaluation; a function of a module, since it travels to other processes."""

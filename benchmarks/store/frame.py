@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -60,6 +62,23 @@ def opened(folder: str | Path) -> Store:
     if inside and not (folder / "runs").is_dir():
         raise UserError(f"{folder} is no results folder; there are {', '.join(inside)}")
     return Store(folder)
+
+
+def one(runs: pd.DataFrame, name: str) -> dict[str, Any]:
+    """The columns of the run with an id, or of the only one whose id begins so.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    begin = runs[runs["run_id"].str.startswith(name)]
+    chosen = begin[begin["run_id"] == name] if (begin["run_id"] == name).any() else begin
+    if len(chosen) > 1:
+        raise UserError(f"{len(chosen)} runs begin with {name}; see `ndi-bench store ls`")
+    if chosen.empty:
+        near = difflib.get_close_matches(name, list(runs["run_id"]), n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"there is no run {name}: {meant}`ndi-bench store ls` lists the {len(runs)} that are there")
+    return {str(key): value for key, value in chosen.to_dict("records")[0].items()}
 
 
 def select(runs: pd.DataFrame, **choices: str | None) -> pd.DataFrame:

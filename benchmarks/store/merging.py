@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.kit.errors import UserError
 
+from . import policies
 from .frame import opened
 from .store import Store, rank
 from .verification import verify
@@ -53,6 +54,8 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     for run_id, (path, record) in sorted(chosen.items()):
         held = target.record(run_id)
         if held is None or (held["status"] != "completed" and rank(record) > rank(held)):
+            if record["policy_sha256"]:
+                policies.write(out, run_id, policies.read(path.parent.parent, record))
             target.adopt(path)
             merged.copied.append(run_id)
         else:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from . import runfile
+from . import policies, runfile
 from .store import Store, row_faults
 
 
@@ -39,6 +39,8 @@ def verify(store: Store) -> tuple[int, list[Finding]]:
             continue
         record, averages, rows = run
         found += [Finding(path, fault, True) for fault in _faults(record, averages, rows)]
+        if record["policy_sha256"] and (fault := policies.fault(store.folder, record)):
+            found.append(Finding(path, fault, True))
         if record["run_id"] == path.stem:
             sound[path.stem] = path, record
         else:

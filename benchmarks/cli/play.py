@@ -1,0 +1,82 @@
+"""The verbs about kept policies: `ndi-bench play|render`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.terminal import console, counted, say, table
+
+Folder = Annotated[Path, typer.Argument(help="Results folder.")]
+QUICK = Path("results/quick")
+
+
+def play(
+    run: Annotated[str, typer.Argument(help="Id of a run, or the beginning of one.")],
+    folder: Folder = QUICK,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: where the run was evaluated.")] = None,
+) -> None:
+    """Evaluate the final policy of a run anew, and compare the returns with the stored ones, bit for bit.
+
+    Exit code: 0 if all returns are the stored ones, 1 if not, 2 if there is no policy or it has been changed.
+    """
+    from benchmarks import provenance
+    from benchmarks.run.films import replay  # torch, MuJoCo: not for help
+    from benchmarks.store import frame  # pandas: as above
+
+    store = frame.opened(folder)
+    record = frame.one(store.runs(), run)
+    played, stored = replay(store, record, device)
+    shown = table("Episode", "Seed", "Stored return", "Return now", "")
+    for episode, (before, now) in enumerate(zip(stored, played.returns, strict=True)):
+        same = "" if before == now else "differs"
+        shown.add_row(str(episode), str(played.seeds[episode]), f"{before:,.6f}", f"{now:,.6f}", same)
+    console.print(shown)
+    differing = int((stored != played.returns).sum())
+    if not differing:
+        say(f"{record['run_id']}: all {counted(len(stored), 'return')} are the stored ones, bit for bit")
+        return
+    say(f"{record['run_id']}: {differing} of {counted(len(stored), 'return')} are not the stored ones")
+    then, here = json.loads(record["versions"]), provenance.versions()
+    changed = [f"{name} {then.get(name)} then, {here[name]} here" for name in here if then.get(name) != here[name]]
+    if provenance.cpu() != record["cpu"]:
+        changed.append(f"{record['cpu']} then, {provenance.cpu()} here")
+    say("Differing: " + ("; ".join(changed) or "nothing that is recorded of the software or the processor"))
+    raise typer.Exit(1)
+
+
+def render(
+    name: Annotated[str, typer.Argument(metavar="RUN|TASK", help="Id of a run, or its beginning; or a task.")],
+    folder: Folder = QUICK,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="FILE.gif, .webp, or .mp4 with the extra `video`. Default: films/ in the results folder."),
+    ] = None,
+    episode: Annotated[int, typer.Option(min=0, help="Which evaluation episode.")] = 0,
+) -> None:
+    """Film the final policy of a run beside the expert, both from the same start; or the expert of a task alone.
+
+    Without a screen it needs EGL or OSMesa; MUJOCO_GL=osmesa takes the latter.
+
+    Example: ndi-bench render hopper-ndi-made-d1-s0 results/mine --out film.gif
+    """
+    from benchmarks.data import datasets  # torch, MuJoCo: not for help
+    from benchmarks.experts import has_expert
+    from benchmarks.plan import registry
+    from benchmarks.run import films
+    from benchmarks.store import frame  # pandas: as above
+
+    if has_expert(name):
+        task, expert = registry.find_task(name), datasets.demonstrator(registry.find_task(name))
+        path = out or folder / "films" / f"{name}-expert.gif"
+        assert expert is not None
+        films.film_policy(task, expert, "Expert", path, episode)
+    else:
+        store = frame.opened(folder)
+        record = frame.one(store.runs(), name)
+        path = out or folder / "films" / f"{record['run_id']}.gif"
+        films.film_run(store, record, path, episode)
+    say(f"Film: {path}")

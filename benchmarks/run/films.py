@@ -1,0 +1,110 @@
+"""Stored runs at work again: their final policies replayed as they were evaluated, and filmed beside the expert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.data import datasets
+from benchmarks.data.rendering import Clip, film
+from benchmarks.files import inside
+from benchmarks.kit.contract import Policy
+from benchmarks.kit.errors import UserError
+from benchmarks.plan import registry
+from benchmarks.store import policies
+from benchmarks.store.store import Store
+from benchmarks.tasks import Task
+
+from .policies import Played, play, unpacked
+
+SECONDS = 6.0
+"""Length of a film in a report."""
+
+
+def replay(store: Store, record: Mapping[str, Any], device: str | None = None) -> tuple[Played, np.ndarray]:
+    """The last evaluation of a stored run anew, from its kept policy, and the returns (E,) that are stored.
+
+    Args:
+        store: where the run is.
+        record: its columns.
+        device: where the policy computes; default: where it was evaluated.
+
+    Raises:
+        UserError: no policy was kept, it is not the one that was stored, there is no such device here, or the
+            environment cannot be used.
+    """
+    device = device or str(record["device"]).partition(" ")[0]
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"the run was evaluated on {record['device']}, which is not here; give --device cpu")
+    task, data = registry.find_task(record["task"]), policies.read(store.folder, record)
+    rows = store.evaluations()
+    stored = rows.loc[(rows["run_id"] == record["run_id"]) & rows["final"], "return"].to_numpy()
+    policy, _ = unpacked(data, int(record["lanes"]), device)
+    torch.set_num_threads(1)  # as runs are evaluated
+    try:
+        return play(task, policy, int(record["lanes"]), len(stored), device), stored
+    except (RuntimeError, ValueError) as error:  # the task of the same name is another one
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the policy of {record['run_id']} does not fit {task.name} as it is here: {reason}") from error
+
+
+def film_run(store: Store, record: Mapping[str, Any], path: Path, episode: int = 0, seconds: float = np.inf) -> None:
+    """Film an evaluation episode of a stored run beside the expert's from the same start.
+
+    Raises:
+        UserError: as `replay`; there is no such episode, no renderer, or the file cannot be written.
+    """
+    task = registry.find_task(record["task"])
+    played, _ = replay(store, record)
+    expert = datasets.demonstrator(task)
+    clips = [_clip(played, episode, f"{record['label']}, seed {record['seed']}")]
+    if expert is not None:
+        clips.append(_clip(play(task, expert, episodes=episode + 1), episode, "Expert"))
+    film(task, clips, path, seconds)
+
+
+def film_policy(task: Task, policy: Policy, caption: str, path: Path, episode: int = 0) -> None:
+    """Film an evaluation episode of a policy of one lane.
+
+    Raises:
+        UserError: the environment cannot be used or rendered, or the file cannot be written.
+    """
+    film(task, [_clip(play(task, policy, episodes=episode + 1), episode, caption)], path)
+
+
+def film_medians(store: Store, tell: Callable[[str], None]) -> None:
+    """Film the run of the median seed of every task, method and setting, in `films/` of the results folder.
+
+    Runs whose policy was not kept have no part in it; a film that is newer than its policy is left as it is.
+
+    Args:
+        store: where the runs are.
+        tell: told of every film, and of what has none.
+
+    Raises:
+        UserError: as `film_run`.
+    """
+    runs, averages = store.averages()
+    final = averages[averages["final"]].set_index("run_id")["return"]
+    kept = runs[runs["policy_sha256"].notna() & runs["run_id"].isin(final.index)]
+    if kept.empty:
+        raise UserError(f"no run in {store.folder} has a policy to be filmed; those of older versions have none")
+    kept = kept.assign(final=kept["run_id"].map(final))
+    for _, group in kept.groupby(["task", "method", "demos", "config_hash"]):
+        ranked = group.sort_values("final").to_dict("records")
+        record = {str(key): value for key, value in ranked[(len(ranked) - 1) // 2].items()}
+        path = inside(store.folder, "films", f"{record['run_id']}.webp")
+        if path.exists() and path.stat().st_mtime > policies.place(store.folder, record["run_id"]).stat().st_mtime:
+            continue
+        tell(f"filming {record['run_id']}")
+        film_run(store, record, path, seconds=SECONDS)
+
+
+def _clip(played: Played, episode: int, name: str) -> Clip:
+    if episode >= len(played.actions):
+        raise UserError(f"--episode {episode}: there is no such episode; the last one is {len(played.actions) - 1}")
+    return Clip(played.actions[episode], played.seeds[episode], f"{name}: {played.returns[episode]:,.0f}")

@@ -1,0 +1,78 @@
+"""Final policies of stored runs: `FOLDER/policies/<run_id>.safetensors`, whose SHA-256 stands in the run's record.
+
+A policy is written before its run, so that a run that names one has it; one without a run does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.files import inside, read_regular, whole_file
+from benchmarks.kit.errors import UserError
+
+FOLDER = "policies"
+
+
+def digest(data: bytes) -> str:
+    """What a run's `policy_sha256` is."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write(folder: Path, run_id: str, data: bytes) -> None:
+    """Keep a run's final policy, over an older one; the file appears whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    try:
+        with whole_file(place(folder, run_id)) as file:
+            file.write(data)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot write to {Path(folder) / FOLDER}: {reason}; make room there") from None
+
+
+def read(folder: Path, record: Mapping[str, Any]) -> bytes:
+    """The final policy of a stored run, which is the one that was stored with it.
+
+    Args:
+        folder: results folder.
+        record: the run's columns.
+
+    Raises:
+        UserError: none was kept, its file is gone, or it is not what was stored.
+    """
+    if not isinstance(record["policy_sha256"], str):  # in a frame, what is missing may be NaN
+        raise UserError(
+            f"run {record['run_id']} has no policy: none was kept (runs of older versions have none, nor have runs "
+            "that failed, random and scripted agents, and runs with --no-policies)"
+        )
+    reason = fault(folder, record)
+    if reason is not None:
+        raise UserError(f"{Path(folder) / FOLDER / _name(record['run_id'])}: {reason}")
+    return read_regular(place(folder, record["run_id"]))
+
+
+def fault(folder: Path, record: Mapping[str, Any]) -> str | None:
+    """What is wrong with the policy that a run's record names, in one line; None if nothing is."""
+    try:
+        data = read_regular(place(folder, record["run_id"]))
+    except FileNotFoundError:
+        return "the run's policy is gone; restore the file, or run the run again"
+    except OSError as error:
+        return f"the run's policy cannot be read ({error.strerror or error}); restore the file"
+    if digest(data) != record["policy_sha256"]:
+        return "it is not the policy that was stored with the run; restore the file, or run the run again"
+    return None
+
+
+def _name(run_id: str) -> str:
+    return f"{run_id}.safetensors"
+
+
+def place(folder: Path, run_id: str) -> Path:
+    """Where a run's policy lies; OSError if that is behind a link."""
+    return inside(Path(folder), FOLDER, _name(run_id))

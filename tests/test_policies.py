@@ -1,0 +1,178 @@
+"""Final policies: kept beside the rows, verified, and played again to the last bit."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.instrument.evaluation import Evaluator
+from benchmarks.kit.errors import UserError
+from benchmarks.kit.networks import TanhGaussianPolicy
+from benchmarks.kit.standardiser import Standardiser
+from benchmarks.kit.streams import Streams
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import runner
+from benchmarks.run.films import film_medians, replay
+from benchmarks.run.policies import packed, play, unpacked
+from benchmarks.run.settings import Settings
+from benchmarks.store import merging, policies
+from benchmarks.store.store import Store
+from benchmarks.store.verification import verify
+from benchmarks.tasks import TASKS
+
+TASK = TASKS["inverted-double-pendulum"]
+
+
+def a_policy(lanes=3, absorbing=False, hidden=(16, 8)):
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(lanes, 1, 9, generator=generator) / 10
+    std = torch.rand(lanes, 1, 9, generator=generator) + 0.5
+    std[0, 0, 3] = torch.inf
+    standardise = Standardiser(mean, std, clip=4.0, absorbing=absorbing)
+    return TanhGaussianPolicy(Streams(range(lanes), "actor", "cpu"), standardise, 1, hidden)
+
+
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_a_policy_comes_back_to_the_last_bit(absorbing):
+    policy = a_policy(absorbing=absorbing)
+    policy.network.rounded = absorbing
+    observations = 5 * torch.randn(3, 10, 9, generator=torch.Generator().manual_seed(1))
+    for lane in range(3):
+        again, card = unpacked(packed(policy, lane, {"run_id": "one"}), lanes=3)
+        assert torch.equal(again.act(observations)[lane], policy.act(observations)[lane])
+        assert card["run_id"] == "one"
+        assert again.network.rounded == absorbing
+    assert packed(policy, 0, {"a": 1, "b": 2}) == packed(policy, 0, {"b": 2, "a": 1})
+
+
+def test_playing_is_evaluating():
+    policy = a_policy()
+    evaluator = Evaluator(TASK, 4)
+    seen = evaluator.evaluate(policy, 3, "cpu")
+    evaluator.close()
+    for lane in range(3):
+        played = play(TASK, unpacked(packed(policy, lane, {}), 3)[0], lanes=3, episodes=4)
+        np.testing.assert_array_equal(played.returns, seen.returns[lane])
+        np.testing.assert_array_equal(played.lengths, seen.lengths[lane])
+        assert [len(actions) for actions in played.actions] == seen.lengths[lane].tolist()
+    environment = evaluator._environments[0]
+    environment.reset(seed=played.seeds[1])
+    assert sum(environment.step(action)[1] for action in played.actions[1]) == seen.returns[2, 1]
+
+
+def test_only_policies_of_the_kit_are_kept():
+    class Own(TanhGaussianPolicy):
+        """It may act in another way."""
+
+    assert packed(TASK, 0, {}) is None
+    policy = a_policy()
+    policy.__class__ = Own
+    assert packed(policy, 0, {}) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff" * 8, packed(a_policy(), 0, {})[:-9]])
+def test_what_is_no_policy_is_one_line(data):
+    with pytest.raises(UserError, match="it is no policy that ndi-bench has kept") as caught:
+        unpacked(data)
+    assert "\n" not in str(caught.value)
+
+
+def cells(**changes):
+    profile = Profile(
+        name="test", tasks=("inverted-pendulum",), methods=("bc", "random"), seeds=(0, 1, 2), demos=(1,),
+        steps=10, evaluations=1, eval_episodes=3, overrides={"bc": {"fit.steps": 20, "fit.check_every": 10}},
+    )  # fmt: skip
+    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Three runs of cloning and three random ones, with their policies."""
+    folder = tmp_path_factory.mktemp("results")
+    for cell in cells():
+        runner.run_cell(cell, Settings(folder))
+    return Store(folder)
+
+
+@pytest.fixture
+def stored(made, tmp_path):
+    """A copy that may be changed."""
+    merging.merge([made.folder], tmp_path / "results")
+    return Store(tmp_path / "results")
+
+
+def of(store, method):
+    runs = store.runs()
+    return runs[runs["method"] == method].to_dict("records")
+
+
+def test_every_run_keeps_its_policy_and_gives_its_returns_again(stored):
+    for record in of(stored, "bc"):
+        played, returns = replay(stored, record)
+        np.testing.assert_array_equal(played.returns, returns)
+        _, card = unpacked(policies.read(stored.folder, record))
+        assert (card["run_id"], card["updates"]) == (record["run_id"], 20)
+    assert len({record["policy_sha256"] for record in of(stored, "bc")}) == 3
+    for record in of(stored, "random"):
+        with pytest.raises(UserError, match="has no policy: none was kept"):
+            replay(stored, record)
+    assert not [found for found in verify(stored)[1] if found.wrong]
+
+
+def test_policies_may_be_left_out(tmp_path):
+    (cell,) = (cell for cell in cells() if cell.first.method == "bc")
+    runner.run_cell(cell, Settings(tmp_path, policies=False))
+    assert Store(tmp_path).runs()["policy_sha256"].isna().all()
+    assert not (tmp_path / "policies").exists()
+
+
+def test_a_changed_policy_is_refused_and_named(stored, bench):
+    bench = partial(bench, "play")
+    changed, gone, link = of(stored, "bc")
+    path = policies.place(stored.folder, changed["run_id"])
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    policies.place(stored.folder, gone["run_id"]).unlink()
+    place = policies.place(stored.folder, link["run_id"])
+    place.rename(place.with_suffix(".elsewhere"))
+    place.symlink_to(place.with_suffix(".elsewhere"))
+    for record, reason in ((changed, "not the policy that was stored"), (gone, "is gone"), (link, "symbolic link")):
+        code, out, error = bench(record["run_id"], str(stored.folder))
+        assert (code, out) == (2, "")
+        assert reason in error
+        assert error.count("\n") == 1
+    assert sum("policy" in found.reason for found in verify(stored)[1]) == 3
+
+
+def test_play_says_what_differs(stored, bench):
+    record, *_ = of(stored, "bc")
+    code, out, _ = bench("play", record["run_id"], str(stored.folder))
+    assert code == 0
+    assert "all 3 returns are the stored ones, bit for bit" in out
+    rows = stored.evaluations()
+    rows = rows[rows["run_id"] == record["run_id"]].to_dict("records")
+    rows[1]["return"] = np.nextafter(rows[1]["return"], 0)
+    record = {name: value for name, value in record.items() if name != "schema"}
+    record |= {"error": None, "dataset_notes": None, "audit": None, "versions": json.dumps({"torch": "1.0"})}
+    stored.write(record | {"episode_ids": list(record["episode_ids"])}, rows, replace=True)
+    code, out, _ = bench("play", record["run_id"], str(stored.folder))
+    assert code == 1
+    assert "1 of 3 returns are not the stored ones" in out
+    assert "torch 1.0 then" in out
+
+
+def test_a_report_has_the_film_of_the_median_seed(stored, monkeypatch):
+    _, averages = stored.averages()
+    final = averages.set_index("run_id")["return"]
+    median = sorted((final[record["run_id"]], record["run_id"]) for record in of(stored, "bc"))[1][1]
+    filmed = []
+    monkeypatch.setattr("benchmarks.run.films.film", lambda task, clips, path, seconds: filmed.append((clips, path)))
+    film_medians(stored, lambda text: None)
+    ((clips, path),) = filmed
+    assert path.name == f"{median}.webp"
+    assert [clip.caption.partition(":")[0].partition(",")[0] for clip in clips] == ["BC", "Expert"]
+    assert clips[0].seed == clips[1].seed
