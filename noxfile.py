@@ -19,6 +19,8 @@ if "PIP_FIND_LINKS" in os.environ:  # lets `nox -db uv` see the same local wheel
 
 # One torch thread a process: the runner starts one process per core, and more threads would only fight for them.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Ctrl-C reaches all of them; nox would end them after 0.3 s, before cells have saved themselves and said how to go on.
+PATIENT = {"interrupt_timeout": 120.0, "terminate_timeout": 30.0}
 # Two cores halve the time of the tests; `-- -n 0` runs them in one process.
 IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 SOURCES = ("benchmarks", "baselines", "ndi", "tests", "noxfile.py")
@@ -34,7 +36,7 @@ def install(session: nox.Session, *extras: str) -> None:
 def reproduce(session: nox.Session) -> None:
     """Run a profile (default `quick`) and print the comparison table; arguments go to `ndi-bench run`."""
     install(session)
-    session.run("ndi-bench", "run", *session.posargs, env=ONE_THREAD)
+    session.run("ndi-bench", "run", *session.posargs, env=ONE_THREAD, **PATIENT)
 
 
 @nox.session
@@ -48,7 +50,7 @@ def report(session: nox.Session) -> None:
 def experts(session: nox.Session) -> None:
     """Train or list experts; arguments go to `ndi-bench experts`, such as `train hopper` (default: `list`)."""
     install(session)
-    session.run("ndi-bench", "experts", *(session.posargs or ["list"]), env=ONE_THREAD)
+    session.run("ndi-bench", "experts", *(session.posargs or ["list"]), env=ONE_THREAD, **PATIENT)
 
 
 @nox.session
@@ -118,7 +120,7 @@ def regression(session: nox.Session) -> None:
 def gate(session: nox.Session) -> None:
     """Is the code worse than the stored reference? See `benchmarks/gate.md`; arguments go to `ndi-bench gate`."""
     install(session)
-    session.run("ndi-bench", "gate", *session.posargs, env=ONE_THREAD)
+    session.run("ndi-bench", "gate", *session.posargs, env=ONE_THREAD, **PATIENT)
 
 
 @nox.session

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import re
 import sys
 import warnings
@@ -13,9 +15,13 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters but tab and line end, and those that turn the direction of writing."""
+
+_PROSE = 20
+"""Columns that a sentence gets at least, however short its words."""
 
 
 def plain(text: str) -> str:
@@ -42,6 +48,59 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def print_listing(header: Sequence[str], rows: Iterable[Sequence[str]], optional: Sequence[str] = ()) -> None:
+    """Print texts as a table that cuts no word: no column is narrower than its longest one.
+
+    Args:
+        header: names of the columns.
+        rows: texts; square brackets in them are no markup.
+        optional: columns that may be left out where there is no room, the first one first; which is said.
+    """
+    lines = [list(map(str, row)) for row in rows]
+    columns = {name: column for name, *column in zip(header, *lines, strict=True)}
+    least = {name: _least(name, column) for name, column in columns.items()}
+    shown = list(header)
+
+    def width(gap: int) -> int:
+        return sum(least[name] + gap for name in shown) - gap
+
+    left_out = []
+    for name in optional:
+        if width(2) > console.width:
+            shown.remove(name)
+            left_out.append(name)
+    # in the last column alone there may be words, such as paths, for which no terminal is wide enough
+    least[shown[-1]] = max(_PROSE, min(least[shown[-1]], console.width - width(2) + least[shown[-1]]))
+    gap = 2 if width(2) <= console.width else 1
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, gap, 0, 0))
+    for name in shown:
+        made.add_column(name, overflow="fold", min_width=least[name])
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        made.add_row(*map(Text, row))
+    console.print(made, highlight=False)
+    if left_out:
+        console.print(f"A wider terminal, or --json, shows: {', '.join(left_out)}", style="dim", highlight=False)
+
+
+def _least(name: str, column: Sequence[str]) -> int:
+    """How wide a column must be: its longest word, and room for a sentence if there is one."""
+    lines = [name, *column]
+    return max(max(map(len, " ".join(lines).split())), min(_PROSE, max(map(len, lines))))
+
+
+def print_json(rows: Any) -> None:
+    """Print plain values for scripts; null for what is not a finite number."""
+    console.out(plain(json.dumps(_finite(rows), indent=2, ensure_ascii=False)), highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -115,6 +115,19 @@ def test_listings(bench):
     assert "inverted-pendulum" in bench("tasks")[1]
 
 
+@pytest.mark.parametrize("listing", ["tasks", "methods", "profiles", "references", "experts list"])
+def test_listings_cut_no_identifier_at_80_columns_and_are_json_on_demand(bench, listing, monkeypatch):
+    monkeypatch.setattr(terminal.console, "_width", 80)
+    _, out, _ = bench(*listing.split())
+    assert max(map(len, out.splitlines())) <= 80
+    found = json.loads(bench(*listing.split(), "--json")[1])
+    names = found if isinstance(found, dict) else [one["name"] for one in found]
+    assert {line.split()[0] for line in out.splitlines() if line[0] != " "} >= set(names)
+    if listing == "tasks":
+        assert "InvertedDoublePendulum-v5" in out
+        assert found[0]["hub_dataset"] == "mujoco/hopper/expert-v0"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

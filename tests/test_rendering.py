@@ -60,7 +60,7 @@ def test_a_gif_shows_the_episode_in_real_time(tmp_path):
     film(BRIGHT, [Clip(an_episode().actions, 10)], tmp_path / "new" / "episode.gif")
     with Image.open(tmp_path / "new" / "episode.gif") as video:
         assert video.n_frames == 6  # 11 states at 50 per second are every other one at 25
-        assert video.size == (240, 150)
+        assert video.size == (384, 240)
         greys = []
         for frame in range(6):
             video.seek(frame)
@@ -89,14 +89,14 @@ def test_an_mp4_has_every_frame(tmp_path):
 def test_clips_stand_side_by_side_and_the_shorter_one_still(tmp_path):
     clips = [Clip(an_episode(steps=steps).actions, 10, f"{steps} steps") for steps in (4, 10)]
     film(BRIGHT, clips, tmp_path / "both.gif")
-    film(BRIGHT, clips, tmp_path / "both.webp", seconds=0.12)
+    film(BRIGHT, clips, tmp_path / "both.webp", seconds=0.16)
     with Image.open(tmp_path / "both.gif") as video:
         assert video.n_frames == 6
         video.seek(5)
         left, right = (video.convert("L").getpixel((x, video.height - 5)) for x in (5, video.width - 5))
     np.testing.assert_allclose((left, right), (255 * 0.3, 255 * 0.6), atol=4)
     with Image.open(tmp_path / "both.webp") as video:
-        assert video.n_frames == 2  # every other one of three
+        assert video.n_frames == 2  # of 12.5 a second
         assert video.convert("L").getpixel((5, 5)) > 200  # the caption's ground
 
 

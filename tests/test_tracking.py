@@ -1,6 +1,7 @@
 """The wandb mirror: a copy that never stops a run."""
 
 import importlib.util
+import socket
 
 import pytest
 
@@ -16,6 +17,36 @@ def test_a_curve_is_the_mean_over_episodes(a_run):
     assert [point["return"] for point in points] == [0.0, 500.0, 1000.0]
     assert points[-1]["normalized"] == pytest.approx(1.0)
     assert points[-1]["length"] == 1000
+
+
+def test_losses_are_logged_with_the_returns_of_their_update(a_run):
+    _, evaluations = a_run(method="gail", steps=(0, 500, 1000))
+    points = list(tracking.curve(evaluations, [{"step": 500, "update": 500, "loss": 0.25}]))
+    assert [point.get("loss") for point in points] == [None, 0.25, None]
+
+
+def test_files_go_where_wandb_is_told(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    made = recorder()
+    tracking.mirror(*a_run(), tmp_path)
+    assert made.options["dir"] == str(tmp_path / "elsewhere")
+    kept = tmp_path / "elsewhere" / "wandb" / "offline-run-1"
+    kept.mkdir(parents=True)
+    assert tracking.offline(tmp_path) == [kept]
+    (kept / "run-1.wandb.synced").touch()
+    assert tracking.offline(tmp_path) == []
+
+
+def test_a_server_that_is_not_reached_is_not_waited_for(tmp_path, monkeypatch, a_run, recorder):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # bound, but nobody listens
+        monkeypatch.setattr(tracking, "_address", lambda: f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_MODE", "online")
+        made = recorder()
+        with pytest.warns(tracking.TrackingWarning, match="is kept offline: http://127.0.0.1:.* is not reached"):
+            tracking.mirror(*a_run(), tmp_path)
+    assert made.modes == ["offline"]
 
 
 def test_a_missing_package_is_one_clear_line(monkeypatch):
@@ -72,6 +103,7 @@ def test_rows_are_copied(tmp_path, monkeypatch, a_run, recorder):
 
 def test_without_a_network_a_run_is_kept_offline(tmp_path, monkeypatch, a_run, recorder):
     monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(tracking, "_unreachable", lambda address: None)
     made, (run, evaluations) = recorder(fail_in=("online",)), a_run()
     with pytest.warns(tracking.TrackingWarning, match="is kept offline: no network$"):
         tracking.mirror(run, evaluations, tmp_path)

@@ -9,7 +9,9 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, say, table
+from benchmarks.terminal import console, print_json, print_listing, say, table
+
+from .listings import AsJson
 
 if TYPE_CHECKING:
     from benchmarks.instrument.episodes import Episode
@@ -24,16 +26,20 @@ Dataset = Annotated[str, typer.Option(help='"embedded", "hub", or the id of a lo
 
 
 @demos_app.command("list")
-def list_demos() -> None:
+def list_demos(as_json: AsJson = False) -> None:
     """List the local datasets, and the embedded ones that can be built."""
     from benchmarks.data import local  # not for help
 
-    shown = table("Dataset", "Episodes", "Mean return", "Content", "Folder")
-    for info in local.listing():
+    found = local.listing()
+    if as_json:
+        print_json([{**vars(info), "path": info.path and str(info.path)} for info in found])
+        return
+    rows = []
+    for info in found:
         mean = f"{info.mean_return:,.1f}" if info.mean_return == info.mean_return else "-"
         where = str(info.path) if info.path else "(built at first use)"
-        shown.add_row(info.dataset_id, str(info.episodes), mean, info.content_hash or "-", escape(where))
-    console.print(shown)
+        rows.append((info.dataset_id, str(info.episodes), mean, info.content_hash or "-", where))
+    print_listing(("Dataset", "Episodes", "Mean return", "Content", "Folder"), rows, optional=("Folder",))
 
 
 @demos_app.command("build")

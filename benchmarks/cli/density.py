@@ -58,7 +58,17 @@ def density(
     try:
         if not report.stored(folder):
             folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-            report.write(folder, settings, diagnose(plan, lambda text: console.print(f"{text} ...", highlight=False)))
+            with console.status("") as under_way:
+
+                def tell(what: str, done: int, most: int) -> None:
+                    under_way.update(f"{what} {done:,} of {most:,}")
+
+                def say(text: str) -> None:
+                    console.print(f"{text} ...", highlight=False)
+                    under_way.update("")
+
+                rows = diagnose(plan, say, tell)
+            report.write(folder, settings, rows)
         report.build(folder, console)
     except OSError as error:
         raise UserError(f"--out {out} cannot be written to: {error.strerror or error}") from None

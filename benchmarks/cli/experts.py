@@ -11,7 +11,9 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, say, table
+from benchmarks.terminal import console, print_json, print_listing, say
+
+from .listings import AsJson
 
 experts_app = typer.Typer(
     no_args_is_help=True, help="Experts: the policies behind the embedded demonstrations, and how to train more."
@@ -31,6 +33,7 @@ Episodes = Annotated[int, typer.Option(min=2, help="Episodes per measured return
 def list_experts(
     folder: From = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the rows of the README's table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the experts with how they were trained and what they return (mean ± standard error)."""
     from benchmarks import experts  # torch: not for help
@@ -38,6 +41,9 @@ def list_experts(
 
     folder = folder or experts.FOLDER
     names = list(dict.fromkeys([*TASKS, *sorted(path.stem for path in folder.glob("*.safetensors"))]))
+    if as_json:
+        print_json({name: experts.model_card(name, folder) for name in names if experts.has_expert(name, folder)})
+        return
     rows = []
     for name in names:
         if experts.has_expert(name, folder):
@@ -50,10 +56,7 @@ def list_experts(
         for row in rows:
             console.print(escape(f"| {' | '.join(row)} |".replace("|  ", "| ")), soft_wrap=True, highlight=False)
         return
-    shown = table("Task", "Algorithm", "Steps", "Deterministic", "Stochastic")
-    for row in rows:
-        shown.add_row(*map(escape, row))
-    console.print(shown)
+    print_listing(("Task", "Algorithm", "Steps", "Deterministic", "Stochastic"), rows)
 
 
 @experts_app.command("train")

@@ -15,7 +15,7 @@ from benchmarks.experts import has_expert
 from benchmarks.plan import registry
 from benchmarks.plan.grid import makespan
 from benchmarks.run.memory import cell_bytes, most_at_once, step_bytes
-from benchmarks.terminal import console, counted, duration, table
+from benchmarks.terminal import console, counted, duration, print_listing
 
 if TYPE_CHECKING:
     from benchmarks.plan.grid import Cell, Run
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 def show_cells(cells: Sequence[Cell]) -> None:
     """Print every process with its cost and the memory of its replay, and every run."""
-    shown = table("Process", "Seeds", "Steps", "About", "Replay", "B/step")
+    rows = []
     for cell in cells:
         steps, replay = "offline", ("-", "-")
         if cell.first.budget:
             steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
-        shown.add_row(cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay)
-    console.print(shown)
+        rows.append((cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay))
+    print_listing(("Process", "Seeds", "Steps", "About", "Replay", "B/step"), rows, optional=("B/step",))
     if cells:
         console.print("\n".join(run_id for cell in cells for run_id in cell.run_ids), highlight=False, soft_wrap=True)
 

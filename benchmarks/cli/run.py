@@ -210,6 +210,8 @@ def _train(
         strict=strict,
         console=console,
     )
+    if wandb:
+        _tell_of_mirror(plan.folder)
     if outcome.interrupted:
         command = shlex.join(["ndi-bench", *sys.argv[1:]])
         onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command)}"
@@ -229,6 +231,18 @@ def _statuses(text: str | None) -> list[str]:
         if name not in RETRIABLE:
             raise UserError(f"--retry {name}: {near_miss(name, RETRIABLE)}")
     return chosen
+
+
+def _tell_of_mirror(folder: Path) -> None:
+    """Say where wandb's files are, and how those that are kept offline come to the server."""
+    from benchmarks.run import tracking  # as in `run`
+
+    place, kept = tracking.place(folder), tracking.offline(folder)
+    if place.is_dir():
+        say(f"wandb's files are in {place}")
+    if kept:
+        runs = shlex.quote(str(place)) + "/offline-run-*"
+        say(f"{counted(len(kept), 'run')} kept offline; to send them: wandb sync {runs}")
 
 
 def _can_mirror() -> bool:

@@ -11,7 +11,9 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, counted, duration, print_rows, say, table
+from benchmarks.terminal import console, counted, duration, print_json, print_listing, print_rows, say, table
+
+from .listings import AsJson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +56,13 @@ def verify_store(folder: Folder = QUICK) -> None:
 
 
 @store_app.command("ls")
-def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None, status: Statuses = None) -> None:
+def list_runs(
+    folder: Folder = QUICK,
+    task: Tasks = None,
+    method: Methods = None,
+    status: Statuses = None,
+    as_json: AsJson = False,
+) -> None:
     """List the runs, one line each: how they ended, their final return, their cost; and why one has no result."""
     from benchmarks.store import frame  # pandas: not for help
 
@@ -62,6 +70,11 @@ def list_runs(folder: Folder = QUICK, task: Tasks = None, method: Methods = None
     runs = frame.select(runs, task=task, method=method, status=status)
     last = evaluations[evaluations["final"]]
     final = dict(zip(last["run_id"], last["return"], strict=True))
+    if as_json:
+        kept = runs[["run_id", "status", "steps", "updates", "train_seconds", "eval_seconds", "error", "policy_sha256"]]
+        listed = kept.astype(object).where(kept.notna(), None).to_dict("records")
+        print_json([{**run, "return": final.get(run["run_id"])} for run in listed])
+        return
     columns = ["status", "steps", "train_seconds", "eval_seconds", "run_id", "error"]
     room = console.width - runs["run_id"].str.len().max() if console.is_terminal and len(runs) else 80
     wide, rows = room >= _LEFT_OF_RUN, []
@@ -86,11 +99,11 @@ def show_run(
 
     runs, evaluations = frame.opened(folder).averages()
     record = frame.one(runs, run)
-    fields = table("Field", "Value")
+    fields = []
     for name, value in record.items():
         for field, inner in _flat(name, json.loads(value) if name in ("config", "versions", "changes") else value):
-            fields.add_row(field, escape(_in_words(inner)))
-    console.print(fields)
+            fields.append((field, _in_words(inner)))
+    print_listing(("Field", "Value"), fields)
     shown = table("Step", "Update", "Episodes", "Return", "Normalised", "KL from the expert", "")
     for row in evaluations[evaluations["run_id"] == record["run_id"]].to_dict("records"):
         divergence = "-" if row["kl"] != row["kl"] else f"{row['kl']:,.2f}"

@@ -20,10 +20,8 @@ from benchmarks.instrument.episodes import Episode
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import Task
 
-FRAMES_PER_SECOND = 25.0
-"""Most frames per second of a video; it runs in real time."""
 SMALL = 240
-"""Most pixels of the sides of a picture in a GIF or WebP, which keeps a long episode within some megabytes."""
+"""Height of a GIF or WebP in pixels at most, which keeps a long episode within some megabytes."""
 
 
 def repeats(task: Task, episode: Episode, seed: int) -> bool:
@@ -69,15 +67,15 @@ def film(task: Task, clips: Sequence[Clip], path: Path, seconds: float = np.inf)
         for environment in environments:
             _require_renderer(environment, task)
             _follow(environment)
-        own = float(environments[0].metadata.get("render_fps", FRAMES_PER_SECOND))
-        each = [
-            _frames(*pair, every=max(own / FRAMES_PER_SECOND, 1.0)) for pair in zip(environments, clips, strict=True)
-        ]
-        rate = min(own, FRAMES_PER_SECOND)
+        writer, most_per_second = _WRITERS[path.suffix]
+        own = float(environments[0].metadata.get("render_fps", most_per_second))
+        every = max(own / most_per_second, 1.0)
+        each = [_frames(*pair, every) for pair in zip(environments, clips, strict=True)]
+        rate = min(own, most_per_second)
         most = None if np.isinf(seconds) else max(1, round(seconds * rate))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _WRITERS[path.suffix](path, itertools.islice(_side_by_side(each, clips), most), rate)
+            writer(path, itertools.islice(_side_by_side(each, clips), most), rate)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another file") from error
 
@@ -146,13 +144,13 @@ def _write_gif(path: Path, frames: Iterable[Image.Image], frames_per_second: flo
 
 
 def _write_webp(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
-    first, *others = list(_small(frames))[::2]
-    first.save(path, save_all=True, append_images=others, duration=round(2000 / frames_per_second), loop=0, quality=60)
+    first, *others = _small(frames)
+    first.save(path, save_all=True, append_images=others, duration=round(1000 / frames_per_second), loop=0, quality=60)
 
 
 def _small(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
     for frame in frames:
-        frame.thumbnail((SMALL * max(1, frame.width // frame.height), SMALL))
+        frame.thumbnail((frame.width, SMALL))
         yield frame
 
 
@@ -170,4 +168,5 @@ def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: flo
     video.close()
 
 
-_WRITERS = {".gif": _write_gif, ".webp": _write_webp, ".mp4": _write_mp4}
+_WRITERS = {".gif": (_write_gif, 25.0), ".webp": (_write_webp, 12.5), ".mp4": (_write_mp4, 25.0)}
+"""How each kind of video is written, and its most frames per second; all run in real time."""

@@ -48,6 +48,8 @@ class Assessment:
         alive = record.alive
         for lane in alive:
             record.evaluations[lane] += self._rows(seen, lane, final)
+            said = {name: float(values[lane]) for name, values in progress.info.items()}
+            record.diagnostics[lane].append({**said, "step": record.steps, "update": record.updates})
             if self.settings.keep is not None:
                 run_id = record.cell.runs[lane].run_id
                 self.settings.keep(self.settings.folder, run_id, progress.policy, lane, record.evaluations[lane])

@@ -97,12 +97,17 @@ class Visited(NamedTuple):
     """(L or 1, E), true."""
 
 
-def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.DataFrame:
+def diagnose(
+    plan: Plan,
+    say: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str, int, int], None] = lambda what, done, most: None,
+) -> pd.DataFrame:
     """Fit and score; one row per reward, seed, behaviour, level and episode.
 
     Args:
         plan: what to do.
         say: told what is under way.
+        tell: told how far it is, see `Problem.tell`.
 
     Returns:
         Columns reward, seed, behaviour, level, episode, return, length, mean of the score over the episode's steps,
@@ -135,6 +140,7 @@ def diagnose(plan: Plan, say: Callable[[str], None] = lambda text: None) -> pd.D
             environments=environments,
             budget=0,
             device=torch.device("cpu"),
+            tell=tell,
         )
         say("playing the expert, a motionless and a random agent")
         visited += _references(plan, problem)

@@ -13,6 +13,7 @@ from benchmarks.plan.grid import Cell
 
 _CARRIED = (
     "evaluations",
+    "diagnostics",
     "episode_ids",
     "dataset_notes",
     "steps",
@@ -71,6 +72,8 @@ class Record:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.evaluations: list[list[dict[str, Any]]] = [[] for _ in cell.runs]
         """The evaluation rows of every lane."""
+        self.diagnostics: list[list[dict[str, float]]] = [[] for _ in cell.runs]
+        """What every lane's method said at its evaluations: losses and the like, with step and update."""
         self.endings: dict[int, Ending] = {}
         """How the lanes ended that have ended."""
         self.episode_ids: list[tuple[int, ...]] = [() for _ in cell.runs]

@@ -30,8 +30,8 @@ def store_runs(record: Record, settings: Settings) -> None:
     ended = [(_columns(record, settings, lane), record.evaluations[lane]) for lane in range(record.lanes)]
     Store(settings.folder).write_together(ended)
     if settings.wandb:
-        for columns, evaluations in ended:
-            tracking.mirror(columns, evaluations, Path(settings.folder))
+        for (columns, evaluations), diagnostics in zip(ended, record.diagnostics, strict=True):
+            tracking.mirror(columns, evaluations, Path(settings.folder), diagnostics)
 
 
 def store_failure(
