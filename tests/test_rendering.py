@@ -89,14 +89,14 @@ def test_an_mp4_has_every_frame(tmp_path):
 def test_clips_stand_side_by_side_and_the_shorter_one_still(tmp_path):
     clips = [Clip(an_episode(steps=steps).actions, 10, f"{steps} steps") for steps in (4, 10)]
     film(BRIGHT, clips, tmp_path / "both.gif")
-    film(BRIGHT, clips, tmp_path / "both.webp", seconds=0.16)
+    film(BRIGHT, clips, tmp_path / "both.webp", seconds=0.2)
     with Image.open(tmp_path / "both.gif") as video:
         assert video.n_frames == 6
         video.seek(5)
         left, right = (video.convert("L").getpixel((x, video.height - 5)) for x in (5, video.width - 5))
     np.testing.assert_allclose((left, right), (255 * 0.3, 255 * 0.6), atol=4)
     with Image.open(tmp_path / "both.webp") as video:
-        assert video.n_frames == 2  # of 12.5 a second
+        assert video.n_frames == 2  # of 10 a second
         assert video.convert("L").getpixel((5, 5)) > 200  # the caption's ground
 
 

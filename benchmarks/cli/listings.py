@@ -92,8 +92,8 @@ def profiles(
         print_json(found if name is None else found[0])
         return
     if name is not None:
-        rows = [(field, "the task's own" if value is None else str(value)) for field, value in load(name)]
-        print_listing(("Field", "Value"), rows)
+        fields = [(field, "the task's own" if value is None else str(value)) for field, value in load(name)]
+        print_listing(("Field", "Value"), fields)
         return
     rows = []
     for known in names():

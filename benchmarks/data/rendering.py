@@ -20,9 +20,6 @@ from benchmarks.instrument.episodes import Episode
 from benchmarks.kit.errors import UserError
 from benchmarks.tasks import Task
 
-SMALL = 240
-"""Height of a GIF or WebP in pixels at most, which keeps a long episode within some megabytes."""
-
 
 def repeats(task: Task, episode: Episode, seed: int) -> bool:
     """Whether the installed simulator gives the episode's observations again, from its seed and actions."""
@@ -139,18 +136,19 @@ def _captioned(image: Image.Image, caption: str) -> Image.Image:
 
 
 def _write_gif(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
-    small = [frame.quantize(64) for frame in _small(frames)]
+    small = [frame.quantize(64) for frame in _small(frames, 240)]
     small[0].save(path, save_all=True, append_images=small[1:], duration=1000 / frames_per_second, loop=0)
 
 
 def _write_webp(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
-    first, *others = _small(frames)
-    first.save(path, save_all=True, append_images=others, duration=round(1000 / frames_per_second), loop=0, quality=60)
+    first, *others = _small(frames, 160)
+    first.save(path, save_all=True, append_images=others, duration=round(1000 / frames_per_second), loop=0, quality=40)
 
 
-def _small(frames: Iterable[Image.Image]) -> Iterator[Image.Image]:
+def _small(frames: Iterable[Image.Image], height: int) -> Iterator[Image.Image]:
+    """Frames of so many pixels at most, which keeps a long episode within some megabytes."""
     for frame in frames:
-        frame.thumbnail((frame.width, SMALL))
+        frame.thumbnail((frame.width, height))
         yield frame
 
 
@@ -168,5 +166,5 @@ def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: flo
     video.close()
 
 
-_WRITERS = {".gif": (_write_gif, 25.0), ".webp": (_write_webp, 12.5), ".mp4": (_write_mp4, 25.0)}
+_WRITERS = {".gif": (_write_gif, 25.0), ".webp": (_write_webp, 10.0), ".mp4": (_write_mp4, 25.0)}
 """How each kind of video is written, and its most frames per second; all run in real time."""

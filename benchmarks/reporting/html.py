@@ -26,7 +26,7 @@ from .verdicts import RULE
 
 _SCRIPTS = ("state.js", "table.js", "runs.js", "charts.js", "main.js")
 _FILMS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif", ".webp": "image/webp"}
-FILMS_BYTES = 1_000_000
+FILMS_BYTES = 2_000_000
 """Films of a folder are embedded up to so many bytes together; others are named and stay beside the page."""
 
 

@@ -80,8 +80,9 @@ def _draw_curve(panel: Axes, curve: Curve, end: float, look: style.Look, label: 
 
 
 def aggregates(board: Board) -> Figure | None:
-    """Interquartile mean over tasks with its 95% interval, best at the top, beside the performance profiles.
+    """Interquartile mean over tasks with its 95% interval, beside the performance profiles.
 
+    The best is at the top; settings of one method stand in the order of their values.
     Only variants that were run on every task that any variant was run on: others would not compare.
     """
     rivals = [variant for variant in board.scored if variant.method != "random"]
@@ -92,8 +93,13 @@ def aggregates(board: Board) -> Figure | None:
         return None
     tasks = counted(len(board.scored_tasks), "task")
     text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds"
+    if any(variant.method == "expert" for variant in shown):
+        text += "; 1 is the expert with its noise, as demonstrated, Expert is without"
     text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
-    ranking = sorted(shown, key=lambda variant: (shown[variant].iqm, variant.name))
+    if len({variant.method for variant in shown}) == 1:
+        ranking = sorted(shown, key=lambda variant: variant.order, reverse=True)
+    else:
+        ranking = sorted(shown, key=lambda variant: (shown[variant].iqm, variant.name))
     labels = [_wrapped(variant.label) for variant in ranking]
     lines = sum(label.count("\n") + 1 for label in labels)
     looks = style.looks(board.results.runs["variant"].unique())
@@ -136,7 +142,7 @@ def _profiles(panel: Axes, found: Mapping[Variant, Aggregate], looks: Mapping[st
     panel.set_ylim(-0.02, 1.02)
     panel.set_xlabel("Normalised return τ")
     panel.set_ylabel("Fraction of runs above τ")
-    panel.set_title("Performance profile")
+    panel.set_title("Performance profile, lines as at the left")
 
 
 def demonstration_numbers(results: Results) -> Figure | None:
