@@ -23,9 +23,9 @@ def play(
 
     Exit code: 0 if all returns are the stored ones, 1 if not, 2 if there is no policy or it has been changed.
     """
-    from benchmarks import provenance
-    from benchmarks.run.films import replay  # torch, MuJoCo: not for help
-    from benchmarks.store import frame  # pandas: as above
+    from benchmarks import provenance  # not for help, nor torch, MuJoCo and pandas
+    from benchmarks.run.films import replay  # as above
+    from benchmarks.store import frame  # as above
 
     store = frame.opened(folder)
     record = frame.one(store.runs(), run)
@@ -63,11 +63,11 @@ def render(
 
     Example: ndi-bench render hopper-ndi-made-d1-s0 results/mine --out film.gif
     """
-    from benchmarks.data import datasets  # torch, MuJoCo: not for help
-    from benchmarks.experts import has_expert
-    from benchmarks.plan import registry
-    from benchmarks.run import films
-    from benchmarks.store import frame  # pandas: as above
+    from benchmarks.data import datasets  # torch, MuJoCo, pandas: not for help
+    from benchmarks.experts import has_expert  # as above
+    from benchmarks.plan import registry  # as above
+    from benchmarks.run import films  # as above
+    from benchmarks.store import frame  # as above
 
     if has_expert(name):
         task, expert = registry.find_task(name), datasets.demonstrator(registry.find_task(name))

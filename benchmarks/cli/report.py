@@ -40,7 +40,7 @@ def report(
 def _film(folders: list[Path]) -> None:
     """Make the films of results folders."""
     from benchmarks.run.films import film_medians  # torch, MuJoCo: reports need neither
-    from benchmarks.store.frame import opened
+    from benchmarks.store.frame import opened  # pandas: not for help
 
     for folder in folders:
         film_medians(opened(folder), lambda text: console.print(f"{text} ...", highlight=False, markup=False))

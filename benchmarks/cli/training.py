@@ -8,7 +8,7 @@ rooms, so that `experts` needs no pool and `run` no expert.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -93,8 +93,7 @@ def train(
     weights, kept = read_snapshot(folder, run.run_id)
     weights["hidden_0.weight"] = _for_all_observations(weights["hidden_0.weight"], task)
     policy = ExpertPolicy(weights, "rescaled")
-    stored = Store(folder).runs()
-    (record,) = stored[stored["run_id"] == run.run_id].to_dict("records")
+    record = Store(folder).record(run.run_id) or {}
     card = {**_card(run, record, kept, policy), **measure_returns(task, policy, episodes)}
     return export(task.name, weights, card, folder)
 
@@ -106,7 +105,7 @@ def _for_all_observations(weight: np.ndarray, task: Task) -> np.ndarray:
     return np.pad(weight, ((0, 0), (0, size - weight.shape[1])))
 
 
-def _card(run: grid.Run, stored: Mapping[Hashable, Any], kept: int, policy: ExpertPolicy) -> dict[str, Any]:
+def _card(run: grid.Run, stored: Mapping[str, Any], kept: int, policy: ExpertPolicy) -> dict[str, Any]:
     """The model card of a finished run, but for the measured returns."""
     versions = json.loads(stored["versions"])
     suite = versions.pop("ndi-bench")
