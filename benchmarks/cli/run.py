@@ -128,24 +128,10 @@ def run(
 
     experiment.check_device(device)
     plan = experiment.plan(
-        profile,
-        out,
-        settings=set_ or (),
-        retry=_statuses(retry),
-        rerun=rerun,
-        lanes=lanes,
-        obtain=not dry_run,
-        accept_dataset=accept_dataset,
-        tasks=tasks,
-        methods=methods,
-        seeds=seeds,
-        demos=demos,
-        subsample=subsample,
-        dataset=dataset,
-        steps=steps,
-        evaluations=evaluations,
-        eval_episodes=eval_episodes,
-    )
+        profile, out, settings=set_ or (), retry=_statuses(retry), rerun=rerun, lanes=lanes, obtain=not dry_run,
+        accept_dataset=accept_dataset, tasks=tasks, methods=methods, seeds=seeds, demos=demos, subsample=subsample,
+        dataset=dataset, steps=steps, evaluations=evaluations, eval_episodes=eval_episodes,
+    )  # fmt: skip
     if dry_run:
         _show(plan, workers, device)
         return
