@@ -56,7 +56,7 @@ def experts(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments go to pytest."""
-    install(session, "dev", "wandb")
+    install(session, "dev", "wandb", "slurm")
     session.run("pytest", *IN_PARALLEL, *session.posargs, env=ONE_THREAD)
 
 

@@ -16,6 +16,7 @@ from .cli.merge import merge
 from .cli.play import play, render
 from .cli.report import report
 from .cli.run import run
+from .cli.status import status
 from .cli.store import store_app
 from .kit.errors import UserError
 from .terminal import accept_all_characters, plain, show_own_warnings
@@ -27,7 +28,7 @@ app = typer.Typer(
     help="Benchmark and reproducibility suite for imitation with neural density models (NDI, arXiv 2010.09808). "
     "`ndi-bench run` trains and evaluates; `ndi-bench report` shows what is stored.",
 )
-for verb in (run, report, compare, gate, merge, play, render, density, tasks, methods, profiles, references):
+for verb in (run, status, report, compare, gate, merge, play, render, density, tasks, methods, profiles, references):
     app.command()(verb)
 for name, group in {"demos": demos_app, "experts": experts_app, "store": store_app}.items():
     app.add_typer(group, name=name)

@@ -20,7 +20,7 @@ from benchmarks.experts import expert_hash
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, recall
 from benchmarks.plan.profiles import Profile, chosen
-from benchmarks.provenance import cores
+from benchmarks.run.machine import Machine, default_workers, fitting
 from benchmarks.tasks import Task
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.plan.grid import Cell, Run
+    from benchmarks.run.engines import Engine, Work
     from benchmarks.run.locks import Stamps
     from benchmarks.run.pool import Outcome
 
-__all__ = ["Machine", "Plan", "check_device", "default_workers", "frame", "machine", "plan", "run"]
+__all__ = ["Machine", "Plan", "check_device", "default_workers", "frame", "machine", "plan", "run", "work"]
 
 RESULTS = Path("results")
 """Where results go by default, one folder per profile."""
+JOBS = 32
+"""Jobs at a time on a cluster, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,6 @@ class Plan:
     def unfinished(self) -> list[str]:
         """Statuses of stored runs that are left as they are though they have no result."""
         return [status for status in grid.RETRIABLE if status in self.kept]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a plan is run with."""
-
-    device: str
-    """Torch device."""
-    workers: int
-    """Processes at a time; 0 runs all in this process."""
-    threads: int
-    """Threads of each that simulate."""
 
 
 def plan(
@@ -126,26 +117,26 @@ def plan(
     return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps, accept_dataset)
 
 
-def machine(plan: Plan, device: str = "cpu", workers: int | None = None, threads: int | None = None) -> Machine:
+def machine(
+    plan: Plan, device: str = "cpu", workers: int | None = None, threads: int | None = None, engine: str = "local"
+) -> Machine:
     """What a plan is run with, where not all of it is said.
 
     Args:
         plan: what is to be run.
         device: "cpu", "cuda", "cuda:N", or "auto": CUDA where there is some.
-        workers: processes at a time. Default: one per core; on CUDA 1.
+        workers: processes at a time. Default: one per core; on CUDA 1. On a cluster jobs, by default one per cell, but
+            no more than `JOBS`.
         threads: threads of each that simulate. Default: 1; on CUDA the process's share of the cores.
+        engine: of `benchmarks.run.engines.NAMES`.
 
     Raises:
         UserError: there is no such device.
     """
     check_device(device)
-    device = _resolved(device)
-    if device != "cpu" and not _has_cuda():
-        raise UserError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
-    workers = default_workers(device) if workers is None else workers
-    if threads is None:
-        threads = 1 if device == "cpu" else max(1, cores() // max(min(workers, len(plan.cells)), 1))
-    return Machine(device, workers, threads)
+    if engine == "local":
+        return fitting(len(plan.cells), device, workers, threads)
+    return Machine(device, max(1, min(len(plan.cells), workers or JOBS)), threads)
 
 
 def run(
@@ -158,6 +149,7 @@ def run(
     wandb: bool = False,
     strict: bool = False,
     console: Console | None = None,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Make the runs of a plan and store each as it ends; goes on from the checkpoints of an interrupted call.
 
@@ -171,6 +163,7 @@ def run(
         wandb: mirror finished runs to Weights & Biases.
         strict: runs whose audit has noticed something fail, see `benchmarks.run.audit`.
         console: where to show progress. Default: standard output.
+        engine: who starts the workers, see `benchmarks.run.engines.engine`. Default: this machine.
 
     Returns:
         How the runs ended, and whether the work was interrupted.
@@ -178,17 +171,29 @@ def run(
     Raises:
         UserError: the results folder cannot be written to, or a checkpoint there does not fit.
     """
-    from benchmarks.run import pool  # torch: a plan alone needs none
+    from benchmarks.run import engines, pool  # torch: a plan alone needs none
 
     using = using or machine(plan)
-    how = pool.Settings(
-        plan.folder, using.device, timeout, checkpoint_minutes, wandb, using.threads, anew=plan.rerun,
-        accept_dataset=plan.accept_dataset, strict=strict, policies=policies,
-    )  # fmt: skip
+    how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "wandb": wandb, "strict": strict}
+    todo = work(plan, using, policies=policies, **how)
     try:
-        return pool.run_cells(plan.cells, how, using.workers, console or terminal.console, plan.stamps)
+        return (engine or engines.engine("local")).run(todo, using, console or terminal.console)
     except KeyboardInterrupt:
         return pool.Outcome(interrupted=True)
+
+
+def work(plan: Plan, using: Machine, **how: Any) -> Work:
+    """A plan as engines take it.
+
+    Args:
+        plan: what to run.
+        using: what to run it with.
+        how: more of `benchmarks.run.settings.Settings`.
+    """
+    from benchmarks.run import engines, settings  # torch: a plan alone needs none
+
+    how |= {"anew": plan.rerun, "accept_dataset": plan.accept_dataset}
+    return engines.Work(plan.cells, settings.Settings(plan.folder, using.device, **how), plan.stamps)
 
 
 def frame(
@@ -205,11 +210,6 @@ def frame(
     return stored.frame(folder, rows, task=task, method=method, status=status)
 
 
-def default_workers(device: str) -> int:
-    """Processes at a time on a device, unless the user says otherwise: one per core; on CUDA 1."""
-    return cores() if _resolved(device) == "cpu" else 1
-
-
 def check_device(name: str) -> None:
     """Refuse what is no name of a device; opens none.
 
@@ -218,18 +218,6 @@ def check_device(name: str) -> None:
     """
     if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
         raise UserError(f"--device {name}: it must be cpu, cuda or auto")
-
-
-def _resolved(device: str) -> str:
-    if device == "auto":
-        return "cuda" if _has_cuda() else "cpu"
-    return device
-
-
-def _has_cuda() -> bool:
-    import torch  # a plan for the CPU needs none
-
-    return torch.cuda.is_available()
 
 
 def _content_hash(profile: Profile, obtain: bool, accept: bool) -> Callable[[Task, str], str | None]:

@@ -48,8 +48,19 @@ def cpu() -> str:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: of its machine, its control group, and its share of a Slurm job."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [os.environ.get("SLURM_CPUS_PER_TASK", ""), *_quota()]
+    return max(1, min([found, *(int(share) for share in shares if share.isdecimal())]))
+
+
+def _quota() -> list[str]:
+    """Whole cores of the control group's share of time, where it has one."""
+    try:
+        share, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return [str(-(-int(share) // int(period)))]
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return []
 
 
 def device_name(device: str) -> str:

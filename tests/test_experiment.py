@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import experiment
 from benchmarks.kit.errors import UserError
+from benchmarks.run import machine
 
 PAGE = Path(__file__).parents[1] / "benchmarks" / "README.md"
 
@@ -63,12 +64,12 @@ def test_the_frame_holds_runs_or_evaluations(capsys):
 
 def test_machines_fill_in_what_is_not_said(monkeypatch):
     plan = walker()
-    monkeypatch.setattr(experiment, "cores", lambda: 6)
+    monkeypatch.setattr(machine, "cores", lambda: 6)
     assert experiment.machine(plan) == experiment.Machine("cpu", workers=6, threads=1)
-    monkeypatch.setattr(experiment, "_has_cuda", lambda: True)
+    monkeypatch.setattr(machine, "_has_cuda", lambda: True)
     assert experiment.machine(plan, "cuda") == experiment.Machine("cuda", workers=1, threads=6)
     assert experiment.machine(plan, "auto", workers=3).threads == 6, "one cell needs one process"
-    monkeypatch.setattr(experiment, "_has_cuda", lambda: False)
+    monkeypatch.setattr(machine, "_has_cuda", lambda: False)
     assert experiment.machine(plan, "auto").device == "cpu"
     with pytest.raises(UserError, match="this torch sees no CUDA device"):
         experiment.machine(plan, "cuda")

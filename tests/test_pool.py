@@ -15,7 +15,7 @@ from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, runner
 from benchmarks.run.display import Display
-from benchmarks.run.locks import CellLocks
+from benchmarks.run.picking import CellLocks
 from benchmarks.run.record import Pulse, Record
 from benchmarks.run.rows import store_failure
 from benchmarks.run.settings import Settings

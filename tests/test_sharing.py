@@ -13,7 +13,8 @@ from rich.console import Console
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, runner, saving
-from benchmarks.run.locks import CellLocks, Locks
+from benchmarks.run.locks import Locks
+from benchmarks.run.picking import CellLocks
 from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 
@@ -61,13 +62,14 @@ def test_runs_whose_holder_leaves_meanwhile_are_made_at_the_end(tmp_path):
     first, second = (a_cell(seeds=(seed,)) for seed in (0, 1))
     locks, other = CellLocks(tmp_path, [first, second]), Locks(tmp_path)
     other.take(first.run_ids)
-    assert locks.lock(first) is None
-    assert locks.lock(second) is second
+    assert locks.pick() is second
+    assert locks.pick() is None
+    assert locks.left
     other.release(first.run_ids)
     assert locks.elsewhere() == {}
-    assert locks.deferred() == [first]
-    assert locks.lock(first) is first
-    assert locks.deferred() == []
+    assert locks.pick() is first
+    assert locks.pick() is None
+    assert not locks.left
 
 
 def test_runs_that_others_have_made_meanwhile_are_not_made_again(tmp_path):
@@ -77,8 +79,10 @@ def test_runs_that_others_have_made_meanwhile_are_not_made_again(tmp_path):
     assert again.lock(cell) == cell, "runs that were stored when the command began are to be made again"
     again.release(cell)
     work(tmp_path, cell)
-    assert again.lock(cell) is None
-    assert rest.lock(late).seeds == (2,)
+    assert again.pick() is None
+    assert rest.pick().seeds == (2,)
+    assert not again.left
+    assert not rest.left
     assert Locks(tmp_path).take(cell.run_ids) == set(cell.run_ids), "nothing is held that is not made"
 
 

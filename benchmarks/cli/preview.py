@@ -12,13 +12,16 @@ from rich.filesize import decimal
 from rich.markup import escape
 
 from benchmarks.experts import has_expert
+from benchmarks.kit.errors import UserError
 from benchmarks.plan import registry
 from benchmarks.plan.grid import makespan
 from benchmarks.run.memory import cell_bytes, most_at_once, step_bytes
-from benchmarks.terminal import console, counted, duration, print_listing
+from benchmarks.terminal import console, counted, duration, print_listing, say
 
 if TYPE_CHECKING:
     from benchmarks.plan.grid import Cell, Run
+    from benchmarks.run.engines import Work
+    from benchmarks.run.machine import Machine
 
 
 def show_cells(cells: Sequence[Cell]) -> None:
@@ -93,6 +96,31 @@ def memory(cells: Sequence[Cell], workers: int) -> str:
     """How much memory the replays will take."""
     most = decimal(most_at_once(cells, workers))
     return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
+
+
+def show_jobs(work: Work, using: Machine, options: Sequence[str], script: Path | None) -> None:
+    """Say what jobs of a cluster will take; write their batch script if asked.
+
+    Raises:
+        UserError: an option is wrong, the script cannot be written, or there is no Slurm here that could make it.
+    """
+    from benchmarks.run.engines.slurm import Slurm  # torch: not for plans of this machine
+
+    slurm = Slurm(options)
+    at_a_time = slurm.processes(using.device)
+    wall = makespan([cell.seconds for cell in work.cells], using.workers * at_a_time)
+    share = f"{counted(slurm.cores(), 'core')} and {decimal(slurm.memory(work, using))}"
+    hours = using.workers * slurm.cores() * wall / 3600
+    say(
+        f"{counted(using.workers, 'job')} of {share}, {counted(at_a_time, 'process', 'processes')} each: "
+        f"about {duration(wall)} from when they start, {hours:,.1f} core-hours"
+    )
+    if script is not None:
+        try:
+            script.write_text(slurm.script(work, using))
+        except OSError as error:
+            raise UserError(f"--batch-script {script}: {error.strerror}") from None
+        say(f"Their batch script is in {script}")
 
 
 def _warn(message: str) -> None:

@@ -14,7 +14,11 @@ from benchmarks.kit.errors import UserError, near_miss
 from benchmarks.terminal import console, counted, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchmarks.experiment import Plan
+    from benchmarks.run import engines
+    from benchmarks.run.machine import Machine
 
 
 def _folder(text: str) -> Path:
@@ -28,6 +32,7 @@ def _option(panel: str, text: str, *names: str, **details: Any) -> Any:
 
 
 GRID, HOW, OUT = "What to run (changes of the profile)", "How to run it", "Results"
+CLUSTER = "On a cluster"
 
 ProfileName = Annotated[
     str | None,
@@ -71,7 +76,9 @@ Wandb = Annotated[bool, _option(OUT, "Mirror finished runs to Weights & Biases."
 Device = Annotated[str, _option(HOW, "cpu, cuda, or auto.")]
 Workers = Annotated[
     int | None,
-    _option(HOW, "Processes at a time; 0 runs in this process. Default: one per core; on CUDA 1.", min=0),
+    _option(
+        HOW, "Processes at a time; 0 runs in this process. Default: one per core; on CUDA 1. On a cluster: jobs.", min=0
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -86,6 +93,19 @@ Timeout = Annotated[float | None, _option(HOW, "Seconds that one process may tak
 CheckpointMinutes = Annotated[float, _option(HOW, "Minutes between checkpoints.", min=0)]
 Retry = Annotated[str | None, _option(HOW, "Run stored runs again that ended so: failed,diverged,timeout.")]
 Rerun = Annotated[bool, _option(HOW, "Run everything again, also what is stored.", "--rerun")]
+Engine = Annotated[str, _option(CLUSTER, "local, or slurm: the workers are jobs, submitted here, that share --out.")]
+SlurmOptions = Annotated[
+    list[str] | None,
+    _option(
+        CLUSTER,
+        "Option of sbatch, KEY=VALUE such as partition=gpu, time=4:00:00, cpus=4, mem=8G, gres=gpu:1, parallel=20 or "
+        "setup='module load cuda'; or a .toml file of them; repeatable.",
+        "--slurm",
+    ),
+]
+BatchScript = Annotated[
+    Path | None, _option(CLUSTER, "With --dry-run: write the batch script of the jobs there.", metavar="FILE")
+]
 DryRun = Annotated[bool, _option(HOW, "List the runs and what they would cost, and stop.", "--dry-run")]
 
 
@@ -116,6 +136,9 @@ def run(
     retry: Retry = None,
     rerun: Rerun = False,
     dry_run: DryRun = False,
+    engine: Engine = "local",
+    slurm: SlurmOptions = None,
+    batch_script: BatchScript = None,
 ) -> None:
     """Train and evaluate methods, store their runs, and show the report.
 
@@ -125,7 +148,9 @@ def run(
     Example: ndi-bench run --methods bc,ndi-made --tasks hopper --seeds 0-1 --demos 1 --steps 2000 --out results/try
     """
     from benchmarks import experiment  # pydantic: not for help
+    from benchmarks.run import engines
 
+    engines.check(engine, slurm or (), batch_script is not None and not dry_run)
     experiment.check_device(device)
     plan = experiment.plan(
         profile, out, settings=set_ or (), retry=_statuses(retry), rerun=rerun, lanes=lanes, obtain=not dry_run,
@@ -133,22 +158,37 @@ def run(
         dataset=dataset, steps=steps, evaluations=evaluations, eval_episodes=eval_episodes,
     )  # fmt: skip
     if dry_run:
-        _show(plan, workers, device)
+        _show(plan, device, workers, threads, engine, slurm or (), batch_script)
         return
-    _train(plan, device, workers, threads, timeout, checkpoint_minutes, policies, wandb, strict, report)
+    starter = engines.engine(engine, slurm or ())
+    machine = experiment.machine(plan, device, workers, threads, engine)
+    _train(plan, machine, starter, timeout, checkpoint_minutes, policies, wandb, strict, report)
 
 
-def _show(plan: Plan, workers: int | None, device: str) -> None:
+def _show(
+    plan: Plan,
+    device: str,
+    workers: int | None,
+    threads: int | None,
+    engine: str,
+    slurm: Sequence[str],
+    batch_script: Path | None,
+) -> None:
     """What a dry run says."""
     from benchmarks import experiment  # as in `run`
     from benchmarks.cli import preview  # torch, MuJoCo: not for help
 
-    workers = experiment.default_workers(device) if workers is None else workers
     preview.show_cells(plan.cells)
     preview.show_missing_datasets(plan.runs)
     preview.show_missing_experts(plan.runs)
-    _announce(plan, workers)
-    console.print(preview.memory(plan.cells, workers), highlight=False)
+    if engine == "local":
+        workers = experiment.default_workers(device) if workers is None else workers
+        _announce(plan, workers)
+        console.print(preview.memory(plan.cells, workers), highlight=False)
+        return
+    machine = experiment.machine(plan, device, workers, threads, engine)
+    _announce(plan, machine.workers)
+    preview.show_jobs(experiment.work(plan, machine), machine, slurm, batch_script)
 
 
 def _announce(plan: Plan, workers: int) -> None:
@@ -169,9 +209,8 @@ def _announce(plan: Plan, workers: int) -> None:
 
 def _train(
     plan: Plan,
-    device: str,
-    workers: int | None,
-    threads: int | None,
+    machine: Machine,
+    starter: engines.Engine,
     timeout: float | None,
     checkpoint_minutes: float,
     policies: bool,
@@ -184,7 +223,6 @@ def _train(
 
     if report:
         reporting.check_place(plan.folder)
-    machine = experiment.machine(plan, device, workers, threads)
     _announce(plan, machine.workers)
     outcome = experiment.run(
         plan,
@@ -195,7 +233,10 @@ def _train(
         wandb=wandb and _can_mirror(),
         strict=strict,
         console=console,
+        engine=starter,
     )
+    if outcome.detached:
+        raise typer.Exit(130)
     if wandb:
         _tell_of_mirror(plan.folder)
     if outcome.interrupted:

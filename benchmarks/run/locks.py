@@ -28,8 +28,6 @@ from typing import NamedTuple
 
 from benchmarks.files import server_time
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
-from benchmarks.plan.grid import Cell, Run
 from benchmarks.store.store import Store
 
 PULSE_SECONDS = 20.0
@@ -59,7 +57,7 @@ class Locks:
         self._over.set()
         self._thread.join()
         self.release(tuple(self.held))
-        _sweep(self._locks)
+        sweep(self._locks)
 
     def take(self, run_ids: Iterable[str]) -> set[str]:
         """Take the runs that nobody else holds, also from holders that are dead; returns those of them now held.
@@ -128,83 +126,6 @@ def stamps_of(folder: Path, run_ids: Iterable[str]) -> Stamps:
     return {run_id: stamp for run_id in run_ids if (stamp := store.stamp(run_id)) is not None}
 
 
-class CellLocks:
-    """The cells that one command makes of a grid which others may be making too: locks first, then the store.
-
-    A context, at whose end everything is let go.
-
-    Args:
-        folder: results folder.
-        cells: what the command has to make.
-        stamps: those of the stored runs (see `Store.stamp`) when it was decided what is to be made; default: now.
-
-    Raises:
-        UserError: the folder cannot be written to.
-    """
-
-    def __init__(self, folder: Path, cells: Iterable[Cell], stamps: Stamps | None = None) -> None:
-        self.folder, self.locks, self._store = Path(folder), Locks(folder), Store(folder)
-        run_ids = [run_id for cell in cells for run_id in cell.run_ids]
-        self._stamps = stamps_of(folder, run_ids) if stamps is None else stamps
-        self._deferred: list[Run] = []
-
-    def __enter__(self) -> CellLocks:
-        self.locks.__enter__()
-        self._store.recover(self._all_free)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.locks.__exit__(*error)
-
-    def lock(self, cell: Cell) -> Cell | None:
-        """The part of a cell that nobody else is making or has made meanwhile, for this process alone; None if empty.
-
-        Raises:
-            UserError: the folder cannot be written to.
-        """
-        mine = self.locks.take(cell.run_ids)
-        made = mine & self.stored_since(cell)
-        self.locks.release(made)
-        self._deferred += [run for run in cell.runs if run.run_id not in mine]
-        free = [run for run in cell.runs if run.run_id in mine - made]
-        if len(free) == len(cell.runs):
-            return cell
-        return grid.cells(free)[0] if free else None
-
-    def stored_since(self, cell: Cell) -> set[str]:
-        """The runs of a cell that have been stored since it was decided to make them."""
-        return {run_id for run_id in cell.run_ids if self._store.stamp(run_id) != self._stamps.get(run_id)}
-
-    def holds(self, cell: Cell) -> bool:
-        """Whether a locked cell is still this process's; to be asked before anything is written for it."""
-        return self.locks.confirm(cell.run_ids)
-
-    def of(self, cell: Cell) -> Locks:
-        """The locks of a locked cell, for the worker process that makes it."""
-        return Locks(self.folder, {run_id: self.locks.held[run_id] for run_id in cell.run_ids})
-
-    def release(self, cell: Cell) -> None:
-        """Let go of a cell; runs of it that have been lost are deferred."""
-        self._deferred += [run for run in cell.runs if run.run_id not in self.locks.held]
-        self.locks.release(cell.run_ids)
-
-    def deferred(self) -> list[Cell]:
-        """Cells of the runs that others held at some time, to be locked once more; forgets them."""
-        self._store.recover(self._all_free)
-        runs, self._deferred = self._deferred, []
-        return grid.cells(runs)
-
-    def elsewhere(self) -> dict[str, str]:
-        """Deferred runs that others are making now, by run id, with who it is."""
-        return holders(self.folder, [run.run_id for run in self._deferred])
-
-    def _all_free(self, run_ids: list[str]) -> bool:
-        """Whether nobody at work holds any of some runs."""
-        taken = self.locks.take(run_ids)
-        self.locks.release(taken)
-        return len(taken) == len(run_ids)
-
-
 def holders(folder: Path, run_ids: Iterable[str] | None = None) -> dict[str, str]:
     """Who holds which runs, for people, by run id; those that nobody alive holds are left out.
 
@@ -270,7 +191,13 @@ def _take(locks: Path, run_id: str) -> str | None:
     """Take one run; the name of the new holder's file, or None if another holder is alive."""
     mine = _my_name()
     place, ready = locks / run_id, locks / f".{mine}"
-    ready.mkdir(parents=True)
+    while True:
+        locks.mkdir(parents=True, exist_ok=True)
+        try:
+            ready.mkdir()
+            break
+        except FileNotFoundError:  # somebody who let go of the last lock removed the folder
+            continue
     try:
         (ready / mine).touch()
         now = (ready / mine).stat().st_mtime  # the file server's clock, which also dates the other's signs of life
@@ -294,7 +221,7 @@ def _take(locks: Path, run_id: str) -> str | None:
                 return mine
             except FileNotFoundError:
                 continue
-        strangers = [name for name in _names(place) if _read(place / name) is None]
+        strangers = [name for name in names(place) if _read(place / name) is None]
         if strangers:
             raise UserError(f"{place / strangers[0]} is no lock of this suite; remove it")
         return None
@@ -302,14 +229,16 @@ def _take(locks: Path, run_id: str) -> str | None:
         shutil.rmtree(ready, ignore_errors=True)
 
 
-def _sweep(locks: Path) -> None:
+def sweep(locks: Path) -> None:
     """Remove what killed processes left, and the folder if nothing else is in it; what is no lock stays."""
     with contextlib.suppress(OSError):
         now = server_time(locks / f".{_my_name()}")
         for place in locks.iterdir():
             holder = _read(place) if place.name.startswith(".") else _holder(place)
+            if holder is not None and not _is_dead(holder, now):
+                continue
             with contextlib.suppress(OSError):
-                if holder is not None and _is_dead(holder, now):
+                if holder is not None:
                     if holder.path.is_dir():  # half made
                         shutil.rmtree(holder.path)
                     else:
@@ -319,7 +248,7 @@ def _sweep(locks: Path) -> None:
         locks.rmdir()
 
 
-def _names(place: Path) -> list[str]:
+def names(place: Path) -> list[str]:
     """What lies in a run's folder of locks; nothing if it is a link to elsewhere."""
     try:
         return [] if place.is_symlink() else sorted(os.listdir(place))
@@ -329,7 +258,7 @@ def _names(place: Path) -> list[str]:
 
 def _holder(place: Path) -> _Holder | None:
     """Whose lock lies in a run's folder, alive or not."""
-    found = (_read(place / name) for name in _names(place))
+    found = (_read(place / name) for name in names(place))
     return next((holder for holder in found if holder is not None), None)
 
 

@@ -30,10 +30,14 @@ from benchmarks.plan.grid import Cell
 from benchmarks.store.store import Store
 from benchmarks.terminal import counted
 
+from .attempts import Attempts
 from .checkpoint import remove_finished
 from .display import Display
-from .locks import CellLocks, Locks, Stamps
+from .interrupts import WARNING, Interrupts
+from .locks import Locks, Stamps
+from .picking import CellLocks
 from .preparation import prepare
+from .progress import Progress
 from .record import Ending, Pulse, Record
 from .rows import store_failure
 from .runner import run_cell
@@ -43,6 +47,8 @@ GRACE_SECONDS = 60.0
 """How long after its timeout a cell is ended by force that has not ended by itself."""
 POLL_SECONDS = 0.2
 """How long the parent sleeps at most."""
+LOOK_SECONDS = 5.0
+"""Time between two looks for cells, when there was none that nobody else is making."""
 
 
 @dataclass
@@ -53,6 +59,8 @@ class Outcome:
     """How each run ended, by run id; runs of cells that were left before their end are missing."""
     interrupted: bool = False
     """Whether the user stopped the work."""
+    detached: bool = False
+    """Whether jobs go on with it without this command."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Runs that others are still making in the same folder, by run id, with who it is."""
 
@@ -63,7 +71,14 @@ class Outcome:
 
 
 def run_cells(
-    cells: Sequence[Cell], settings: Settings, workers: int, console: Console, stamps: Stamps | None = None
+    cells: Sequence[Cell],
+    settings: Settings,
+    workers: int,
+    console: Console,
+    stamps: Stamps | None = None,
+    interrupts: Interrupts | None = None,
+    patience: float = 0.0,
+    first: int = 0,
 ) -> Outcome:
     """Run cells in their order and store their runs; shows progress.
 
@@ -76,19 +91,22 @@ def run_cells(
         workers: processes at a time; 0 runs the cells in this process, one after the other.
         console: where to show progress.
         stamps: those of the stored runs when it was decided what is to be made; see `CellLocks`.
+        interrupts: who listens for signals already. Default: nobody does.
+        patience: seconds to wait for others to end or to die when they make all that is left.
+        first: how many cells to pass over at first, see `CellLocks`.
 
     Raises:
         UserError: the results folder cannot be written to, or a checkpoint there does not fit.
         KeyboardInterrupt: interrupted twice.
     """
     display = Display(console, cells)
-    with CellLocks(settings.folder, cells, stamps) as locks:
-        pool = _Pool(settings, display, locks)
-        with display, pool.interruptible():
+    interrupts = interrupts or Interrupts()
+    with CellLocks(settings.folder, cells, stamps, first) as locks:
+        pool = _Pool(settings, display, locks, interrupts, patience)
+        with display, interrupts:
             prepare(cells, settings.device, display.say)
-            run = pool.run_here if workers == 0 else partial(pool.run, workers=workers)
-            run(cells)
-            run(locks.deferred())
+            pool.run(workers) if workers else pool.run_here()
+        pool.outcome.interrupted = interrupts.asked is not None
         pool.outcome.elsewhere = locks.elsewhere()
         for holder, number in Counter(pool.outcome.elsewhere.values()).items():
             display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
@@ -104,6 +122,7 @@ class _Worker:
         try:
             self.log = inside(Path(settings.folder), "logs", f"{cell.cell_id}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.touch()  # an empty folder is removed by whoever tidies up
         except OSError as error:
             raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
         self.connection, theirs = multiprocessing.Pipe(duplex=False)
@@ -149,53 +168,43 @@ class _Worker:
 class _Pool:
     """Cells on their way through processes."""
 
-    def __init__(self, settings: Settings, display: Display, locks: CellLocks) -> None:
+    def __init__(
+        self, settings: Settings, display: Display, locks: CellLocks, interrupts: Interrupts, patience: float
+    ) -> None:
         self.settings, self.display, self.locks, self.outcome = settings, display, locks, Outcome()
+        self.interrupts, self.patience = interrupts, patience
+        self.progress, self.attempts = Progress(Path(settings.folder)), Attempts(Path(settings.folder))
         self.running: list[_Worker] = []
         self.refused: str | None = None
         """What a worker says that the user must mend first."""
         self.said: set[str] = set()
+        self._busy, self._look = time.monotonic(), 0.0
 
     @property
     def stopping(self) -> bool:
         """Whether nothing new is begun."""
-        return self.outcome.interrupted or self.refused is not None
+        return self.interrupts.asked is not None or self.refused is not None
 
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Make the first SIGINT or SIGTERM a request, the second one a KeyboardInterrupt."""
-
-        def handle(number: int, frame: Any) -> None:
-            if self.outcome.interrupted:
-                raise KeyboardInterrupt
-            self.outcome.interrupted = True
-
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def run_here(self, cells: Sequence[Cell]) -> None:
+    def run_here(self) -> None:
         """Run cells in this process, one after the other."""
-        for cell in cells:
-            locked = None if self.outcome.interrupted else self.locks.lock(cell)
-            if locked is not None:
-                self.display.start(locked)
-                report, holds = partial(self._pulse, locked), partial(self.locks.holds, locked)
-                self._end(locked, run_cell(locked, self.settings, report, lambda: self.outcome.interrupted, holds))
+        while (cell := self._next()) is not None or self._waits():
+            if cell is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            self.display.start(cell)
+            report, holds = partial(self._pulse, cell), partial(self.locks.holds, cell)
+            self._end(cell, run_cell(cell, self.settings, report, lambda: self.stopping, holds))
 
-    def run(self, cells: Sequence[Cell], workers: int) -> None:
+    def run(self, workers: int) -> None:
         """Run cells in so many processes at a time."""
-        waiting, asked = list(cells), False
+        asked = False
         try:
-            while self.running or (waiting and not self.stopping):
-                while waiting and len(self.running) < workers and not self.stopping:
-                    locked = self.locks.lock(waiting.pop(0))
-                    if locked is not None:
-                        self._start(locked)
-                if self.stopping and self.running and not asked:
+            while True:
+                while len(self.running) < workers and (cell := self._next()) is not None:
+                    self._start(cell)
+                if not self.running and not self._waits():
+                    break
+                if self.stopping and not asked:
                     asked = True
                     self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
                     for worker in self.running:
@@ -210,9 +219,36 @@ class _Pool:
         if self.refused is not None:
             raise UserError(self.refused)
 
+    def _next(self) -> Cell | None:
+        """The next cell, if there is one now; the folder is not looked at all the time."""
+        if self.stopping or time.monotonic() < self._look:
+            return None
+        while (cell := self.locks.pick()) is not None:
+            self._busy = time.monotonic()
+            if not self._is_deadly(cell):
+                return cell
+        self._look = time.monotonic() + LOOK_SECONDS
+        return None
+
+    def _is_deadly(self, cell: Cell) -> bool:
+        """Whether enough workers have died with a cell, which then counts as failed; notes that this one begins it."""
+        most, died = self.settings.attempts, 0
+        if most is not None:
+            died = self.attempts.begin(cell)
+        if most is None or died < most:
+            return False
+        reason = f"the jobs that made it were killed {died} times before they had saved anything of it"
+        self.display.start(cell)
+        self._end(cell, store_failure(Record(cell), self.settings, "failed", reason))
+        return True
+
+    def _waits(self) -> bool:
+        """Whether others make all that is left, and may yet leave some of it."""
+        return not self.stopping and self.locks.left and time.monotonic() < self._busy + self.patience
+
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
-        with variables(**ONE_THREAD):
+        with variables(**ONE_THREAD), _shielded():
             self.running.append(_Worker(cell, self.settings, self.locks.of(cell)))
 
     def _attend(self, worker: _Worker) -> None:
@@ -253,6 +289,7 @@ class _Pool:
 
     def _pulse(self, cell: Cell, pulse: Pulse) -> None:
         self.display.update(cell, pulse)
+        self.progress.tell(cell, pulse)
 
     def _warn(self, message: str) -> None:
         if message not in self.said:
@@ -261,7 +298,10 @@ class _Pool:
 
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
+        self.progress.forget(cell)
+        self.attempts.end(cell)
         self.locks.release(cell)
+        self._busy, self._look = time.monotonic(), 0.0
         self.outcome.endings |= endings or {}
         self.display.end(cell, Counter(ending.status for ending in (endings or {}).values()))
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
@@ -277,12 +317,29 @@ def _tidy(folder: Path) -> None:
     if (folder / "locks").exists():
         return
     with contextlib.suppress(OSError):  # the folder stays while there is a log in it
+        Progress(folder).clear()
+        Attempts(folder).clear()
         for log in (folder / "logs").glob("*.log"):
             if log.stat().st_size == 0:
                 log.unlink()
         (folder / "logs").rmdir()
     store = Store(folder)
     remove_finished(folder / "checkpoints", lambda run_id: (store.stamp(run_id) or (0, 0))[0])
+
+
+@contextlib.contextmanager
+def _shielded() -> Iterator[None]:
+    """Block Slurm's warning, which reaches every process of a job, in processes that are started: unasked it kills.
+
+    The parent handles it, and asks them to stop.
+    """
+    warning = [] if WARNING is None else [WARNING]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, warning) if warning else set()
+    try:
+        yield
+    finally:
+        if warning:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Connection, work: bytes, log: str) -> None:

@@ -67,6 +67,7 @@ def shared_columns(run: Run) -> dict[str, Any]:
 def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
     """The stored record of a lane's run."""
     run = record.cell.runs[lane]
+    notes = record.notes | ({} if settings.allocation is None else {"allocation": settings.allocation})
     return {
         **shared_columns(run),
         "label": run.label,
@@ -81,7 +82,7 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "episode_ids": list(record.episode_ids[lane]),
         "dataset_hash": run.dataset_hash,
         "dataset_notes": record.dataset_notes,
-        **provenance.columns(settings.device, record.origin, record.notes),
+        **provenance.columns(settings.device, record.origin, notes),
         "lanes": record.lanes,
         "budget": run.budget,
         **asdict(record.endings[lane]),

@@ -41,5 +41,9 @@ class Settings:
     """Runs whose audit has noticed something fail."""
     policies: bool = True
     """Keep every run's final policy."""
+    allocation: str | None = None
+    """What a scheduler has given to the worker, for the rows; see `machine.allocation`."""
+    attempts: int | None = None
+    """How many workers may die with a cell before it counts as failed, without having saved it; None: nobody counts."""
     keep: Keep | None = None
     """Called for every lane after each evaluation; a function of a module, since it travels to other processes."""

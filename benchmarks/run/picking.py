@@ -1,0 +1,162 @@
+"""Which cell a process makes next, of a grid that other processes and machines may be making too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.plan import grid
+from benchmarks.plan.grid import Cell, Run
+from benchmarks.store.store import Store
+
+from .locks import EXPIRY_SECONDS, Locks, Stamps, holders, names, stamps_of, sweep
+
+SETTLE_SECONDS = 1.0
+"""Within which whoever takes the first run of a cell takes the others."""
+
+
+class CellLocks:
+    """The cells that one command makes of a grid which others may be making too: locks first, then the store.
+
+    A context, at whose end everything is let go. The folder is listed once per pick, however many cells are left.
+
+    Args:
+        folder: results folder.
+        cells: what the command has to make, in the order in which it is to be begun.
+        stamps: those of the stored runs (see `Store.stamp`) when it was decided what is to be made; default: now.
+        first: how many cells to pass over at the first pick, for one of many workers that begin at once: they would
+            all try to lock the same.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, cells: Iterable[Cell], stamps: Stamps | None = None, first: int = 0) -> None:
+        self.folder, self.locks, self._store = Path(folder), Locks(folder), Store(folder)
+        self._left, self._first = list(cells), first
+        run_ids = [run_id for cell in self._left for run_id in cell.run_ids]
+        self._stamps = stamps_of(folder, run_ids) if stamps is None else stamps
+        self._swept = time.monotonic()
+
+    def __enter__(self) -> CellLocks:
+        self.locks.__enter__()
+        self._clear()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.locks.__exit__(*error)
+
+    def pick(self) -> Cell | None:
+        """The first cell, or part of one, that nobody else is making or has made, locked for this process alone.
+
+        None if there is none now; see `left`.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        if time.monotonic() - self._swept > EXPIRY_SECONDS:
+            self._clear()
+        free, parts = self._look()
+        for cell in free:
+            locked = self.lock(cell)
+            if locked is not None:
+                return locked
+        if parts:  # perhaps of cells that somebody is taking lane by lane just now: who takes the others splits them
+            time.sleep(SETTLE_SECONDS)
+            known = {cell.run_ids for cell in parts}
+            for cell in self._look()[1]:
+                locked = self.lock(cell) if cell.run_ids in known else None
+                if locked is not None:
+                    return locked
+        return None
+
+    @property
+    def left(self) -> bool:
+        """Whether others had cells at the last pick that this process would make if they left them."""
+        return bool(self._left)
+
+    def lock(self, cell: Cell) -> Cell | None:
+        """Of a cell what nobody else is making or has made meanwhile, for this process alone; None if another process
+        has its first run, and hence is taking the others.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        if not self.locks.take([min(cell.run_ids)]):
+            return None
+        mine = self.locks.take(cell.run_ids)
+        made = mine & self.stored_since(cell)
+        self.locks.release(made)
+        self._left = self._without(mine)
+        return _part(cell, [run for run in cell.runs if run.run_id in mine - made])
+
+    def stored_since(self, cell: Cell) -> set[str]:
+        """The runs of a cell that have been stored since it was decided to make them."""
+        return {run_id for run_id in cell.run_ids if self._store.stamp(run_id) != self._stamps.get(run_id)}
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether a locked cell is still this process's; to be asked before anything is written for it."""
+        return self.locks.confirm(cell.run_ids)
+
+    def of(self, cell: Cell) -> Locks:
+        """The locks of a locked cell, for the worker process that makes it."""
+        return Locks(self.folder, {run_id: self.locks.held[run_id] for run_id in cell.run_ids})
+
+    def release(self, cell: Cell) -> None:
+        """Let go of a cell; runs of it that have been lost are left to be picked once more."""
+        lost = _part(cell, [run for run in cell.runs if run.run_id not in self.locks.held])
+        self._left += [] if lost is None else [lost]
+        self.locks.release(cell.run_ids)
+
+    def elsewhere(self) -> dict[str, str]:
+        """Runs that were left to others who are making them now, by run id, with who it is."""
+        return holders(self.folder, [run_id for cell in self._left for run_id in cell.run_ids])
+
+    def _look(self) -> tuple[list[Cell], list[Cell]]:
+        """The cells that are free, and the free parts of others; what has been made is left no longer."""
+        stored, held = names(self.folder / "runs"), names(self.folder / "locks")
+        made, taken = {Path(name).stem for name in stored}, set(held)
+        left, free, parts = list[Cell](), list[Cell](), list[Cell]()
+        for cell in self._left:
+            new = {run_id for run_id in made.intersection(cell.run_ids) if self._is_new(run_id)}
+            rest = _part(cell, [run for run in cell.runs if run.run_id not in new])
+            if rest is None:
+                continue
+            left.append(rest)
+            part = _part(rest, [run for run in rest.runs if run.run_id not in taken])
+            if part is not None:
+                (free if part is rest else parts).append(part)
+        first, self._left, self._first = self._first % max(len(free), 1), left, 0
+        return free[first:] + free[:first], parts
+
+    def _is_new(self, run_id: str) -> bool:
+        """Whether a run that has a file was stored since it was decided to make it."""
+        return run_id not in self._stamps or self._store.stamp(run_id) != self._stamps[run_id]
+
+    def _without(self, run_ids: set[str]) -> list[Cell]:
+        """What is left but for some runs."""
+        left = []
+        for cell in self._left:
+            rest = _part(cell, [run for run in cell.runs if run.run_id not in run_ids])
+            left += [] if rest is None else [rest]
+        return left
+
+    def _clear(self) -> None:
+        """Let go of what dead processes hold, and finish what they had begun to store."""
+        self._swept = time.monotonic()
+        sweep(self.folder / "locks")
+        self._store.recover(self._all_free)
+
+    def _all_free(self, run_ids: list[str]) -> bool:
+        """Whether nobody at work holds any of some runs."""
+        taken = self.locks.take(run_ids)
+        self.locks.release(taken)
+        return len(taken) == len(run_ids)
+
+
+def _part(cell: Cell, runs: list[Run]) -> Cell | None:
+    """The cell of some runs of a cell; the same one if these are all of them, None of none."""
+    if len(runs) == len(cell.runs):
+        return cell
+    return grid.cells(runs)[0] if runs else None

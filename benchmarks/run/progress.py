@@ -1,0 +1,109 @@
+"""How far the cells under way are, as files in the results folder that everyone can read: `logs/<cell_id>.progress`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.files import inside, read_regular
+from benchmarks.plan.grid import Cell
+from benchmarks.store.schema import SAFE_NAME
+
+from .machine import job
+from .record import Pulse
+
+EVERY_SECONDS = 10.0
+"""Time between two notes of a cell."""
+_LONGEST = 10_000
+"""Bytes of a note that is read."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far a cell is."""
+
+    cell: str
+    """Its id, which is the name of its log, too."""
+    lanes: int
+    """How many runs train together."""
+    budget: int
+    """Environment steps of each; 0 for offline methods."""
+    steps: int
+    """Those taken by now."""
+    updates: int
+    """Gradient updates made."""
+    mean_return: float | None
+    """Of the last evaluation; None before the first."""
+    activity: str
+    """What it is at besides its steps."""
+    job: str
+    """The Slurm job that makes it; empty on machines without."""
+
+
+class Progress:
+    """The notes of a results folder; those that cannot be written or read are passed over.
+
+    Args:
+        folder: results folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._told: dict[str, float] = {}
+
+    def tell(self, cell: Cell, pulse: Pulse) -> None:
+        """Note how far a cell is, if it has not been noted just now."""
+        now = time.monotonic()
+        if now < self._told.get(cell.cell_id, -EVERY_SECONDS) + EVERY_SECONDS:
+            return
+        self._told[cell.cell_id] = now
+        note = Note(
+            cell.cell_id, len(cell.runs), cell.first.budget, pulse.steps, pulse.updates, pulse.mean_return,
+            pulse.activity, job(),
+        )  # fmt: skip
+        with contextlib.suppress(OSError):
+            path = inside(self.folder, "logs", f"{cell.cell_id}.progress")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(asdict(note)))
+
+    def forget(self, cell: Cell) -> None:
+        """Remove the note of a cell."""
+        self._told.pop(cell.cell_id, None)
+        with contextlib.suppress(OSError):
+            inside(self.folder, "logs", f"{cell.cell_id}.progress").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all notes, where nobody is at work."""
+        with contextlib.suppress(OSError):
+            for path in inside(self.folder, "logs").glob("*.progress"):
+                path.unlink()
+
+    def read(self) -> Iterator[Note]:
+        """The notes that are whole, by the cells' names."""
+        try:
+            paths = sorted(inside(self.folder, "logs").glob("*.progress"))
+        except OSError:
+            return
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+                yield _checked(json.loads(read_regular(path)[:_LONGEST]))
+
+
+def _checked(found: dict[str, Any]) -> Note:
+    """A note as it was written; raises ValueError or TypeError for anything else."""
+    note = Note(**found)
+    counts = (note.lanes, note.budget, note.steps, note.updates)
+    sound = (
+        all(type(number) is int and 0 <= number < 2**53 for number in counts)
+        and (note.mean_return is None or type(note.mean_return) in (int, float))
+        and all(type(text) is str for text in (note.cell, note.activity, note.job))
+        and SAFE_NAME.fullmatch(note.cell)
+    )
+    if not sound:
+        raise ValueError("no note")
+    return note
