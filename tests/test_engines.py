@@ -223,7 +223,7 @@ def test_a_cell_that_kills_job_after_job_counts_as_failed(tmp_path, monkeypatch)
     assert (ended.status, ended.error) == (
         "failed", f"the jobs that made it were killed {job.ATTEMPTS} times before they had saved anything of it"
     )  # fmt: skip
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "work.pkl"]
+    assert {path.name for path in tmp_path.iterdir()} - {"policies"} == {"runs", "work.pkl"}
     record = json.loads(picking.Store(tmp_path).record(sound.run_ids[0])["versions"])
     assert record["allocation"] == "1 core, 1 process, 1 thread each"
 
