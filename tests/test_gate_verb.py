@@ -1,7 +1,9 @@
 """`ndi-bench gate` from end to end: its cheapest line against the stored reference, as it is and with a defect."""
 
+import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from benchmarks.cli.gate import LOOKS, PERIOD, REFERENCE
@@ -9,7 +11,9 @@ from benchmarks.kit import cloning
 from benchmarks.plan.profiles import load
 from benchmarks.reporting import gate as judging
 
-STORED = Path(__file__).parents[1] / REFERENCE
+ROOT = Path(__file__).parents[1]
+DEFECTS = runpy.run_path(str(Path(__file__).with_name("gatetest.py")))["DEFECTS"]
+STORED = ROOT / REFERENCE
 
 
 @pytest.fixture
@@ -51,3 +55,16 @@ def test_a_reference_is_made_of_all_methods_and_a_missing_one_is_told(gate, tmp_
     assert "leave --methods out" in gate("--save")[2]
     code, _, err = gate("--reference", str(tmp_path / "none"))
     assert (code, "`ndi-bench gate --save` makes one" in err) == (2, True)
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_planted_defect_still_has_its_place(defect):
+    assert (ROOT / defect.file).read_text().count(defect.old) == 1
+
+
+def test_the_stored_tables_are_of_these_defects_and_say_enough():
+    found = pd.read_csv(STORED / "defects.csv").set_index("defect")["verdict"]
+    assert set(found.index) <= {defect.name for defect in DEFECTS}
+    assert (found == "worse").sum() >= 9
+    nulls = pd.read_csv(STORED / "nulls.csv").iloc[0]
+    assert nulls["worse"] <= 0.05 * nulls["gates without a difference"]
