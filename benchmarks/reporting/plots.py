@@ -92,9 +92,9 @@ def aggregates(board: Board) -> Figure | None:
     if not shown:
         return None
     tasks = counted(len(board.scored_tasks), "task")
-    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds"
+    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours"
     if any(variant.method == "expert" for variant in shown):
-        text += "; 1 is the expert with its noise, as demonstrated, Expert is without"
+        text += "; at 1 the expert with noise, Expert is without"
     text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
     if len({variant.method for variant in shown}) == 1:
         ranking = sorted(shown, key=lambda variant: variant.order, reverse=True)
@@ -142,7 +142,7 @@ def _profiles(panel: Axes, found: Mapping[Variant, Aggregate], looks: Mapping[st
     panel.set_ylim(-0.02, 1.02)
     panel.set_xlabel("Normalised return τ")
     panel.set_ylabel("Fraction of runs above τ")
-    panel.set_title("Performance profile, lines as at the left")
+    panel.set_title("Performance profile")
 
 
 def demonstration_numbers(results: Results) -> Figure | None:
