@@ -150,7 +150,9 @@ class Place:
         assert len(runs) == RUNS, runs["run_id"].tolist()
         assert set(runs["status"]) == {"completed"}, runs[["run_id", "status", "error"]].to_string()
         left = sorted(path.name for path in self.out.iterdir())
-        assert left == ["runs"], f"left over: {left}"
+        assert left == ["policies", "runs"], f"left over: {left}"
+        kept = {path.stem for path in (self.out / "policies").iterdir()}
+        assert kept == set(runs.loc[runs["policy_sha256"].notna(), "run_id"])
         return store.evaluations()
 
     def content(self) -> str:

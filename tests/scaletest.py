@@ -51,7 +51,7 @@ def record(number: int) -> dict:
         "changes": "{}",
         "dataset_notes": None,
         "audit": "[]",
-        "policy_sha256": "0" * 64,
+        "policy_sha256": None,
         "episode_ids": list(range(demos)),
         "dataset_hash": "0123456789abcdef",
         "commit": "0" * 40,
