@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(no_slurm()), reason=no_
 GRID = ["--tasks", "inverted-pendulum", "--steps", "40", "--evaluations", "2", "--eval-episodes", "2", "--lanes", "1"]
 GRID += ["--no-report", "--methods"]
 SLOW = ["--set", "walker.sleep=0.15", "--checkpoint-minutes", "0"]
-SECONDS = 400
+SECONDS = 900
 """How long a command may take on a busy machine."""
 
 
