@@ -204,7 +204,7 @@ def test_deaths_count_until_something_is_saved(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / f"{cell.cell_id}.pt").write_text("")
     assert [attempts.begin(cell) for _ in range(2)] == [0, 1]
-    attempts.end(cell)
+    attempts.forget(cell)
     assert attempts.begin(cell) == 0
 
 

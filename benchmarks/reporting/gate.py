@@ -69,11 +69,6 @@ class Finding(NamedTuple):
     doubtful: bool = False
     """More seeds may decide."""
 
-    @property
-    def by(self) -> str:
-        """The measure that shows most."""
-        return MEASURES[int(np.argmin(self.p))] if self.p else ""
-
 
 class Judgement(NamedTuple):
     """All findings of one look."""

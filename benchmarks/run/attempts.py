@@ -8,44 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 
-from benchmarks.files import inside, read_regular
+from benchmarks.files import read_regular
 from benchmarks.plan.grid import Cell
 
+from .notes import Notes
 
-class Attempts:
-    """The notes of a results folder; those that cannot be written or read are passed over.
 
-    Args:
-        folder: results folder.
-    """
+class Attempts(Notes):
+    """The notes of a results folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    KIND = "attempts"
 
     def begin(self, cell: Cell) -> int:
         """Note that a cell is begun; how many before have died since its last checkpoint."""
         died, saved = 0, self._saved(cell)
         with contextlib.suppress(OSError):
-            path = inside(self.folder, "logs", f"{cell.cell_id}.attempts")
-            with contextlib.suppress(OSError):
-                found = re.fullmatch(rb"(\d{1,6}) (\d{1,20})", read_regular(path))
-                died = int(found[1]) if found is not None and int(found[2]) == saved else 0
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(f"{died + 1} {saved}")
+            found = re.fullmatch(rb"(\d{1,6}) (\d{1,20})", read_regular(self._place(cell)))
+            died = int(found[1]) if found is not None and int(found[2]) == saved else 0
+        with contextlib.suppress(OSError):
+            self._write(cell, f"{died + 1} {saved}")
         return died
-
-    def end(self, cell: Cell) -> None:
-        """Take the note back."""
-        with contextlib.suppress(OSError):
-            inside(self.folder, "logs", f"{cell.cell_id}.attempts").unlink(missing_ok=True)
-
-    def clear(self) -> None:
-        """Remove all notes, where nothing is left to be made."""
-        with contextlib.suppress(OSError):
-            for path in inside(self.folder, "logs").glob("*.attempts"):
-                path.unlink()
 
     def _saved(self, cell: Cell) -> int:
         """When the cell's checkpoint was written, in ns since the epoch; 0 if there is none."""

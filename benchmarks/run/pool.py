@@ -299,7 +299,7 @@ class _Pool:
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
         self.progress.forget(cell)
-        self.attempts.end(cell)
+        self.attempts.forget(cell)
         self.locks.release(cell)
         self._busy, self._look = time.monotonic(), 0.0
         self.outcome.endings |= endings or {}

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.files import inside, read_regular
+from benchmarks.files import read_regular
 from benchmarks.plan.grid import Cell
 from benchmarks.store.schema import SAFE_NAME
 
 from .machine import job
+from .notes import Notes
 from .record import Pulse
 
 EVERY_SECONDS = 10.0
@@ -45,15 +46,13 @@ class Note:
     """The Slurm job that makes it; empty on machines without."""
 
 
-class Progress:
-    """The notes of a results folder; those that cannot be written or read are passed over.
+class Progress(Notes):
+    """The notes of a results folder."""
 
-    Args:
-        folder: results folder.
-    """
+    KIND = "progress"
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self._told: dict[str, float] = {}
 
     def tell(self, cell: Cell, pulse: Pulse) -> None:
@@ -67,26 +66,17 @@ class Progress:
             pulse.activity, job(),
         )  # fmt: skip
         with contextlib.suppress(OSError):
-            path = inside(self.folder, "logs", f"{cell.cell_id}.progress")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(asdict(note)))
+            self._write(cell, json.dumps(asdict(note)))
 
     def forget(self, cell: Cell) -> None:
         """Remove the note of a cell."""
         self._told.pop(cell.cell_id, None)
-        with contextlib.suppress(OSError):
-            inside(self.folder, "logs", f"{cell.cell_id}.progress").unlink(missing_ok=True)
-
-    def clear(self) -> None:
-        """Remove all notes, where nobody is at work."""
-        with contextlib.suppress(OSError):
-            for path in inside(self.folder, "logs").glob("*.progress"):
-                path.unlink()
+        super().forget(cell)
 
     def read(self) -> Iterator[Note]:
         """The notes that are whole, by the cells' names."""
         try:
-            paths = sorted(inside(self.folder, "logs").glob("*.progress"))
+            paths = self._all()
         except OSError:
             return
         for path in paths:

@@ -89,8 +89,9 @@ def remove(place: Path, all_of_it: bool) -> None:
     with contextlib.suppress(OSError):
         if all_of_it:
             shutil.rmtree(place)
-        for path in place.glob("*.pkl") if not all_of_it else ():
-            path.unlink()
+        else:
+            for path in place.glob("*.pkl"):
+                path.unlink()
         place.parent.rmdir()
 
 

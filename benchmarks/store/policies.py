@@ -50,14 +50,20 @@ def read(folder: Path, record: Mapping[str, Any]) -> bytes:
             f"run {record['run_id']} has no policy: none was kept (runs of older versions have none, nor have runs "
             "that failed, random and scripted agents, and runs with --no-policies)"
         )
-    reason = fault(folder, record)
-    if reason is not None:
-        raise UserError(f"{Path(folder) / FOLDER / _name(record['run_id'])}: {reason}")
-    return read_regular(place(folder, record["run_id"]))
+    found = _checked(folder, record)
+    if isinstance(found, str):
+        raise UserError(f"{Path(folder) / FOLDER / _name(record['run_id'])}: {found}")
+    return found
 
 
 def fault(folder: Path, record: Mapping[str, Any]) -> str | None:
     """What is wrong with the policy that a run's record names, in one line; None if nothing is."""
+    found = _checked(folder, record)
+    return found if isinstance(found, str) else None
+
+
+def _checked(folder: Path, record: Mapping[str, Any]) -> bytes | str:
+    """The policy that a run's record names, or what is wrong with it."""
     try:
         data = read_regular(place(folder, record["run_id"]))
     except FileNotFoundError:
@@ -66,7 +72,7 @@ def fault(folder: Path, record: Mapping[str, Any]) -> str | None:
         return f"the run's policy cannot be read ({error.strerror or error}); restore the file"
     if digest(data) != record["policy_sha256"]:
         return "it is not the policy that was stored with the run; restore the file, or run the run again"
-    return None
+    return data
 
 
 def _name(run_id: str) -> str:
