@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 import scipy.stats
+from PIL import Image
 from rich.console import Console
 
 from benchmarks.reporting import build
+from benchmarks.reporting.style import looks
 from benchmarks.store.store import Store
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")]
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 
 ROWS = Path(__file__).parents[1] / "results" / "desk" / "runs"
+PLAIN = "<script>window.hit = 1</script><img src=x onerror=window.hit=1> $x$ | \\x1b[31mred"
 HOSTILE = "<script>window.hit = 1</script><img src=x onerror=window.hit=1> $x$ | \x1b[31mred"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -31,6 +34,9 @@ def folder(tmp_path_factory, a_run):
         store.write(run, rows)
     run, _ = a_run("guest", "walker2d", env_id="Walker2d-v5", label=HOSTILE, status="diverged", error=HOSTILE)
     store.write(run, [])
+    (folder / "films").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "films" / "guest.hopper.1.0.webp")
+    Image.new("RGB", (8, 8)).save(folder / "films" / "of-no-run.webp")
     build(folder, Console(quiet=True))
     return folder
 
@@ -120,10 +126,41 @@ def test_a_run_tells_everything(page, folder):
     shown = page.locator("#dialog").text_content()
     assert all(str(value) in shown for value in (record["commit"], record["cpu"], record["started"], "diverged"))
     assert "<script>window.hit = 1</script>" in page.locator("#dialog pre").text_content()
+    assert not re.search(r"\b(null|undefined|NaN)\b", shown)
     page.keyboard.press("Escape")
     assert not page.locator("#dialog").is_visible()
     page.locator("#table tbody tr", has_text="GAIL").locator("button.entry").first.click()
     assert re.search(r"Known differences.*TRPO", page.locator("#dialog").text_content())
+
+
+def test_films_say_what_they_show_and_follow_the_filters(page):
+    films = page.locator("#films figure")
+    assert films.locator("figcaption").all_text_contents() == [f"{PLAIN} on Hopper, seed 0", "of-no-run"]
+    page.locator("#filters").get_by_label("Hopper", exact=True).uncheck()
+    assert [films.nth(n).is_visible() for n in range(2)] == [False, True]
+
+
+def test_a_long_label_pushes_no_column_away(page):
+    runs = page.locator("#runs")
+    assert runs.evaluate("list => list.scrollWidth <= list.clientWidth")
+    assert runs.locator("td", has_text="window.hit").first.bounding_box()["width"] < 400
+
+
+def test_it_prints_on_white_with_a_legend_and_without_controls(chromium, folder):
+    page = chromium.new_page(color_scheme="dark", viewport={"width": 1280, "height": 900})
+    page.goto((folder / "report.html").as_uri(), timeout=120_000)
+    page.wait_for_selector("html[data-ready=true]", timeout=120_000)
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    strokes = page.locator("#curves-legend line").evaluate_all(
+        "lines => lines.map(line => line.getAttribute('stroke'))"
+    )
+    assert looks(["ndi-made"])["ndi-made"].color in strokes
+    assert not page.locator("#filters").is_visible()
+    assert page.locator("#curves-legend").is_visible()
+    page.close()
 
 
 def test_failures_are_counted(page):

@@ -46,6 +46,17 @@ def test_cells_are_mean_and_sample_deviation_of_seed_means(fill):
     assert any("over 3 seeds of each seed's mean return over 2 episodes of the deterministic" in n for n in table.notes)
 
 
+def test_a_long_label_is_wrapped_and_cuts_no_number():
+    label = "NDI+MADE (sac.temperature=0.05, reward.convention=absorbing, reward.floor_margin=60)"
+    entries = [Entry("4401", "± 2153"), Entry("-286", "± 35"), Entry("3426", "± 10")]
+    table = Table("returns", "Return", ["Method", "Hopper", "HalfCheetah", "Walker2d"], [[Row(label, entries)]])
+    text = printed(table, width=80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("HalfCheetah") == text.count("4401 ± 2153") == 1
+    assert all(part in text for part in ("sac.temperature=0.05,", "reward.floor_margin=60)"))
+
+
 def test_one_seed_shows_no_deviation(fill):
     table = tables.returns_table(arranged(fill({("bc", "hopper"): 800}, seeds=1)).at(1))
     assert cells(table, "BC")["Hopper"].text == "800"

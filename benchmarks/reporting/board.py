@@ -20,6 +20,8 @@ from . import statistics
 if TYPE_CHECKING:
     from .results import Results, Variant
 
+ENDS = {"completed": "without a final score", "timeout": "timed out"}
+"""How a run that does not count has ended, in words, where its status is not that word."""
 _NOTHING = np.array([], dtype=np.float64)
 
 
@@ -124,8 +126,7 @@ class Board:
         arrays = {name: runs[name].to_numpy(np.float64) for name in ("score", "normalized", "imitation")}
         noticed = runs["audit"].fillna("[]").ne("[]").to_numpy()
         early = counted & (runs["steps"] < runs["budget"]).to_numpy()
-        names = {"completed": "without a final score", "timeout": "timed out"}
-        ends = np.array([names.get(status, status) for status in runs["status"]], dtype=object)
+        ends = runs["status"].replace(ENDS).to_numpy(object)
         samples: dict[tuple[str, str], Sample] = {}
         for (variant, task, demos), places in self.results.cells.items():
             if demos not in (0, self.demos):

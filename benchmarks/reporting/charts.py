@@ -17,8 +17,6 @@ Spec = dict[str, Any]
 _COLOR = {"field": "color", "type": "nominal", "scale": None}
 _DASH = {"field": "dash", "type": "nominal", "scale": None}
 _SHAPE = {"field": "shape", "type": "nominal", "scale": None}
-_SOFT = "#7d858e"
-"""Of lines and names of reference, seen on white and on black."""
 _TOLD = {"field": "told", "type": "nominal"}
 
 
@@ -81,10 +79,16 @@ def _dots(data: str, encoding: Spec, size: int, opacity: float = 1) -> Spec:
 
 def _references() -> list[Spec]:
     """Horizontal lines with their names."""
-    line = _layer("references", "rule", {"y": _y("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT)
-    name = _layer("references", "text", {"y": _y("value"), "text": {"field": "name"}, "x": {"value": 3}})
-    name["mark"] |= {"align": "left", "baseline": "bottom", "dy": -2, "fontSize": 10, "color": _SOFT}
-    return [line, name]
+    line = _layer("references", "rule", {"y": _y("value"), "strokeDash": _DASH, "color": _COLOR}, strokeWidth=1.2)
+    name = {"y": _y("value"), "text": {"field": "name"}, "x": {"value": 3}, "color": _COLOR}
+    # the expert's is below its line, which is the highest; the others' are above
+    side = {"expr": "datum.name == 'expert' ? 12 : -3"}
+    return [line, _layer("references", "text", name, align="left", baseline="alphabetic", dy=side, fontSize=11)]
+
+
+def _anchors() -> Spec:
+    """Vertical lines."""
+    return _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH, "color": _COLOR}, strokeWidth=1.2)
 
 
 def _curves() -> list[Spec]:
@@ -105,7 +109,7 @@ def _intervals() -> list[Spec]:
     y = {"field": "label", "type": "nominal", "sort": None, "title": None, "axis": {"grid": True, "labelLimit": 230}}
     x = _x(scale={"zero": False})
     return [
-        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT),
+        _anchors(),
         _layer("rows", "rule", {"x": _x("low"), "x2": {"field": "high"}, "y": y, "color": _COLOR}, strokeWidth=6)
         | {"name": "bars"},
         _dots("rows", {"x": x, "y": y, "color": _COLOR, "shape": _SHAPE}, 90),
@@ -117,7 +121,7 @@ def _profile() -> list[Spec]:
     line = {"x": x, "y": y, "color": _COLOR, "strokeDash": _DASH, "detail": {"field": "variant", "type": "nominal"}}
     label = {"x": x, "y": y, "text": {"field": "label"}, "color": _COLOR}
     return [
-        _layer("references", "rule", {"x": _x("value"), "strokeDash": _DASH}, strokeWidth=1.2, color=_SOFT),
+        _anchors(),
         _layer("lines", "line", line, interpolate="step-after"),
         _layer("left", "text", label, align="left", dx=5, fontSize=11, fontWeight="bold", limit=170),
         _layer("right", "text", label, align="right", dx=-5, fontSize=11, fontWeight="bold", limit=170),

@@ -85,7 +85,7 @@ def to_rich(table: Table, width: int) -> list[RenderableType]:
     columns = [_aligned(table, column) for column in range(len(table.header) - 1)]
     labels = [("  " if row.quiet else "") + row.label for section in table.sections for row in section]
     gap = 2  # one column of padding, one of the box
-    first = max(map(len, [table.header[0], *labels])) + gap
+    first = min(max(map(len, [table.header[0], *labels])), _label_limit(width)) + gap
     parts: list[list[int]] = [[]]
     room = width - first + gap  # nothing follows the last column
     for index, entries in enumerate(columns):
@@ -96,14 +96,23 @@ def to_rich(table: Table, width: int) -> list[RenderableType]:
         parts[-1].append(index)
         room -= need
     title = Text(table.title, style="bold")
-    faces: list[RenderableType] = [_rich_part(table, part, [columns[i] for i in part], labels) for part in parts]
+    faces: list[RenderableType] = [
+        _rich_part(table, part, [columns[i] for i in part], labels, first - gap) for part in parts
+    ]
     notes = [Text(line, style="dim") for line in _note_lines(table)]
     return [*(Padding(item, (0, 0, 1, 0)) for item in (title, *faces)), *notes]
 
 
-def _rich_part(table: Table, part: list[int], columns: list[list[str]], labels: list[str]) -> rich.table.Table:
+def _label_limit(width: int) -> int:
+    """Longer labels, as those with settings, are wrapped, so that numbers have room beside them."""
+    return max(24, 2 * width // 5)
+
+
+def _rich_part(
+    table: Table, part: list[int], columns: list[list[str]], labels: list[str], first: int
+) -> rich.table.Table:
     face = rich.table.Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    face.add_column(table.header[0], no_wrap=True)
+    face.add_column(table.header[0], overflow="fold", width=first)
     for index in part:
         face.add_column(table.header[index + 1], justify="right", no_wrap=True)
     line = 0

@@ -19,6 +19,7 @@ from benchmarks.files import inside, read_regular
 from benchmarks.terminal import counted
 
 from . import charts, density, payload
+from .board import ENDS
 from .formats import Table, to_html
 from .page import origin, title
 from .results import Results
@@ -52,7 +53,7 @@ def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) 
         remarks=results.remarks,
         rule=RULE,
         densities=[{"table": density.table(one), "warnings": density.unfit(one)} for one in found],
-        films=[film for folder in folders for film in _films(folder)],
+        films=[film for folder in folders for film in _films(results, folder)],
         tables=tables,
         as_html=lambda table: Markup(to_html(table)),
         origin=origin(results),
@@ -73,15 +74,15 @@ def _facts(results: Results) -> Iterator[str]:
     yield counted(runs["method"].nunique(), "method")
     yield counted(len(results.tasks), "task")
     yield counted(runs["seed"].nunique(), "seed")
-    ends = runs.loc[~runs["counted"], "status"].replace("completed", "without a final score").value_counts()
+    ends = runs.loc[~runs["counted"], "status"].replace(ENDS).value_counts()
     yield ", ".join(f"{number} {end}" for end, number in sorted(ends.items())) or "none failed"
     if results.superseded:
         yield f"{len(results.superseded)} superseded by newer runs are left out"
 
 
-def _films(folder: Path) -> Iterator[dict[str, Any]]:
+def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:
     """The films of a folder, by name: regular files in `films/` alone, whatever that holds."""
-    left = FILMS_BYTES
+    left, runs = FILMS_BYTES, results.runs.set_index("run_id")
     try:
         names = sorted(path.name for path in inside(folder, "films").iterdir())
     except OSError:
@@ -97,4 +98,9 @@ def _films(folder: Path) -> Iterator[dict[str, Any]]:
         embedded = len(content) <= left
         left -= len(content) if embedded else 0
         source = f"data:{kind};base64,{base64.b64encode(content).decode()}" if embedded else f"films/{name}"
-        yield {"title": Path(name).stem, "video": kind.startswith("video"), "source": source}
+        film = {"title": Path(name).stem, "video": kind.startswith("video"), "source": source}
+        if Path(name).stem in runs.index:
+            run = runs.loc[Path(name).stem]
+            film |= {"title": f"{run['variant_label']} on {results.title(run['task'])}, seed {run['seed']}"}
+            film |= {name: run[name] for name in ("task", "variant", "demos")}
+        yield film

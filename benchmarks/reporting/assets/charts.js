@@ -35,13 +35,14 @@ function showTip(handler, event, item, text) {
 
 function settings() {
   const size = parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const ink = css("--ink"), font = { labelFontSize: 0.74 * size, titleFontSize: 0.78 * size };
+  const ink = css("--ink"), family = getComputedStyle(document.body).fontFamily;
+  const font = { labelFont: family, titleFont: family, labelFontSize: 0.72 * size, titleFontSize: 0.78 * size };
   return {
-    background: null, font: "system-ui, -apple-system, Segoe UI, Roboto, Noto Sans, DejaVu Sans, sans-serif",
+    background: null,
     axis: { labelColor: ink, titleColor: ink, gridColor: css("--line"), domainColor: css("--soft"), tickColor: css("--soft"),
       titleFontWeight: "normal", labelOverlap: true, ...font, tickCount: 6 },
     legend: { labelColor: ink, titleColor: ink, ...font }, view: { stroke: null }, style: { "guide-label": { fill: ink } },
-    rule: { stroke: css("--soft") }, text: { fill: css("--soft") },
+    text: { font: family },
   };
 }
 
@@ -108,10 +109,14 @@ function grid([head, ...rows]) {
     el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((text) => el("td", {}, text))))));
 }
 
+function reference(name, dash, value) {
+  return { name, dash, value, color: css("--soft") };
+}
+
 function references(task, scale = state.scale) {
   const value = (name) => (scale === "normalized" ? Number(name === "expert") : task[name]);
   return [["expert", [6, 4]], ["random", [1, 3]]].filter(([name]) => value(name) !== null)
-    .map(([name, dash]) => ({ name, dash, value: value(name) }));
+    .map(([name, dash]) => reference(name, dash, value(name)));
 }
 
 function returnTitle() {
@@ -165,6 +170,7 @@ function drawCurves() {
     keys.push(chart(place, task.name, "curves", task.title, { x: AXES[state.axis], y: returnTitle(), data, numbers }));
   }
   keep(place, keys);
+  fill("curves-legend", ...variants.map((variant) => el("span", {}, swatch(variant), variant.label)));
   const time = state.axis === "core_seconds" ? " The time of a run is its lane's share of its process's, spread evenly over its updates." : "";
   fill("curves-note", keys.length ? `Lines are means over seeds, bands reach from the lowest to the highest seed.${time}`
     : "There is no curve to show: nothing that is switched on was evaluated along the way.");
@@ -179,7 +185,9 @@ function drawCurveControls() {
 
 // ------------------------------------------------------------------------------------------------------- aggregates
 
-const ANCHORS = [{ value: 0, dash: [1, 3] }, { value: 1, dash: [6, 4] }];
+function anchors() {
+  return [reference("", [1, 3], 0), reference("", [6, 4], 1)];
+}
 
 function drawAggregates() {
   const shown = board().aggregates.filter((one) => one.complete && state.variants.has(one.variant))
@@ -196,7 +204,7 @@ function drawIntervals(ranked) {
     [variant.label, number(one.iqm[0], 3), range(one.iqm, 3), number(one.gap, 3)])];
   const title = "Interquartile mean over all tasks, with its 95% interval";
   keep(place, rows.length ? [chart(place, "iqm", "intervals", title,
-    { x: "Normalised return", y: "", data: { rows, references: ANCHORS }, numbers, height: 80 + 26 * rows.length })] : []);
+    { x: "Normalised return", y: "", data: { rows, references: anchors() }, numbers, height: 80 + 26 * rows.length })] : []);
 }
 
 function drawProfile(shown) {
@@ -209,7 +217,7 @@ function drawProfile(shown) {
       const y = 0.95 - (0.9 * (n + 0.5)) / all.length;
       return { x: levels[Math.max(0, profile.findIndex((value) => value <= y))], y, label: variant.label, color: colorOf(variant) };
     });
-  const data = { lines, references: ANCHORS, left: names.filter(({ x }) => x < 0.6), right: names.filter(({ x }) => x >= 0.6) };
+  const data = { lines, references: anchors(), left: names.filter(({ x }) => x < 0.6), right: names.filter(({ x }) => x >= 0.6) };
   const at = [0.25, 0.5, 0.75, 0.9, 1];
   const numbers = () => [["Method", ...at.map((level) => `above ${level}`)], ...shown.map(([variant, one]) =>
     [variant.label, ...at.map((level) => number(one.profile[Math.round(100 * level) + 10], 2))])];
@@ -273,7 +281,7 @@ function ablationChart(place, one, panel, column) {
   const rows = points.map(({ x, spread }) => ({ x, y: spread[0], ...ends(spread), color, told: `${x}: ${number(spread[0], digits)} ${range(spread, digits)}` }));
   const numbers = () => [[one.setting, label, "95% interval", "Seeds"], ...points.map(({ x, spread, seeds: all }) =>
     [x, number(spread[0], digits), range(spread, digits), String(all.length)])];
-  const data = { seeds, rows, references: returns ? references(task, "score") : [{ name: "", value: 0, dash: [1, 3] }] };
+  const data = { seeds, rows, references: returns ? references(task, "score") : [reference("", [1, 3], 0)] };
   return chart(place, `${task.name} ${column}`, "ablation", `${task.title}: ${label.toLowerCase()}`, { x: one.setting, y: label, data, numbers });
 }
 
@@ -287,7 +295,7 @@ function drawDensities() {
         color: dark() ? "#ffbf8f" : "#D55E00", told: `${points.label}: return ${number(x, 0)}, earned ${number(points.scores[n], 3)}`,
       })));
       const data = { cloned: rows.filter((row) => row.level), others: rows.filter((row) => !row.level),
-        references: [{ name: "a demonstration", value: 1, dash: [6, 4] }] };
+        references: [reference("a demonstration", [6, 4], 1)] };
       const numbers = () => [["Behaviour", "True return", "Earned"], ...rows.map((row) => [row.label, number(row.x, 0), number(row.y, 3)])];
       chart(place, reward.label, "scores", `${reward.label}: rank correlation with the return ${reward.told}`,
         { x: "True return", y: "Earned by an episode", data, numbers });

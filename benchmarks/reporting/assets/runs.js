@@ -5,7 +5,7 @@ const runSort = { column: "run_id", ascending: true };
 const runFilter = { text: "", status: "" };
 const COLUMNS = [
   ["run_id", "Run", (run) => run.run_id, "left"],
-  ["method", "Method", (run) => VARIANTS.get(run.variant).label, "left"],
+  ["method", "Method", (run) => VARIANTS.get(run.variant).label, "left wrap"],
   ["task", "Task", (run) => TASKS.get(run.task).title, "left"],
   ["demos", "Demonstrations", (run) => run.demos],
   ["seed", "Seed", (run) => run.seed],
@@ -69,7 +69,7 @@ dialog.addEventListener("click", (event) => { if (event.target === dialog) dialo
 function open(title, ...children) {
   dialog.replaceChildren(
     el("button", { type: "button", class: "close", onclick: () => dialog.close(), "aria-label": "Close" }, "✕"),
-    el("h2", { id: "dialog-title" }, title), ...children);
+    el("h2", { id: "dialog-title" }, title), ...present(children));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }

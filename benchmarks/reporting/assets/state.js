@@ -46,13 +46,17 @@ function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...present(children));
   return made;
+}
+
+function present(children) {
+  return children.filter((child) => child !== null && child !== undefined);
 }
 
 function fill(id, ...children) {
   const place = document.getElementById(id);
-  place.replaceChildren(...children);
+  place.replaceChildren(...present(children));
   return place;
 }
 
@@ -92,9 +96,15 @@ function applyTheme() {
   document.documentElement.dataset.theme = dark() ? "dark" : "light";
 }
 
-systemDark.addEventListener("change", () => { applyTheme(); refresh(); });
-window.addEventListener("beforeprint", () => { printing = true; applyTheme(); refresh(); });
-window.addEventListener("afterprint", () => { printing = false; applyTheme(); refresh(); });
+function changeTheme() {
+  applyTheme();
+  drawFilters();
+  refresh();
+}
+
+systemDark.addEventListener("change", changeTheme);
+window.addEventListener("beforeprint", () => { printing = true; changeTheme(); });
+window.addEventListener("afterprint", () => { printing = false; changeTheme(); });
 applyTheme();
 
 function colorOf(variant) {
@@ -175,9 +185,18 @@ function drawFilters() {
   const themes = el("select", { "aria-label": "Colours" });
   for (const name of ["auto", "light", "dark"]) themes.append(el("option", { value: name }, name));
   themes.value = chosenTheme;
-  themes.addEventListener("change", () => { chosenTheme = themes.value; applyTheme(); drawFilters(); refresh(); });
+  themes.addEventListener("change", () => { chosenTheme = themes.value; changeTheme(); });
   groups.push(el("label", { class: "field" }, "Colours", themes));
   fill("filters", ...groups);
 }
 
-parts.push(() => fill("sentence", board().sentence));
+// A film of no stored run is always shown.
+function drawFilms() {
+  for (const film of document.querySelectorAll("#films figure")) {
+    const { task, variant, demos } = film.dataset;
+    const shown = state.tasks.has(task) && state.variants.has(variant) && ["0", String(state.demos)].includes(demos);
+    film.hidden = task !== "" && !shown;
+  }
+}
+
+parts.push(() => fill("sentence", board().sentence), drawFilms);

@@ -66,14 +66,15 @@ function drawTable() {
     const total = overall.get(variant.name);
     const last = total ? [el("span", { class: "mean" }, number(total.iqm[0], 2)), el("br"),
       el("span", { class: "range" }, range(total.iqm, 2)),
-      ...(total.complete ? [] : [el("br"), el("span", { class: "range" }, `over ${total.tasks} of the tasks`)])] : ["–"];
+      ...(total.complete ? [] : [el("br"), el("span", { class: "range" }, `over ${total.tasks} of the tasks`)])]
+      : [el("span", { class: "mean" }, "–")];
     return el("tr", {},
       el("th", { scope: "row" }, el("span", { class: "name" }, swatch(variant), variant.label)),
       ...tasks.map((task) => {
         const best = variant.contestant && leaders.get(task) !== null && mean(variant, task) === leaders.get(task);
         return el("td", {}, entry(find(variant, task), digits.get(task), best));
       }),
-      el("td", {}, ...last));
+      el("td", {}, el("span", { class: "entry" }, ...last)));
   });
   const title = state.scale === "score" ? "Return (sum of rewards)" : "Normalised return (0 random, 1 expert)";
   fill("table", el("table", {}, el("caption", {}, `${title}, ${board().told}`), el("thead", {}, head), el("tbody", {}, ...rows)));
@@ -114,7 +115,7 @@ function drawImprovement() {
         title: `${variant.label} against ${other.label}` }, ...text);
     })));
   fill("improvement", el("table", {},
-    el("thead", {}, el("tr", {}, el("th", {}, "Row ahead of column"), ...shown.map(([v]) => el("th", { scope: "col" }, v.label)))),
+    el("thead", {}, el("tr", {}, el("th", {}, "Row ahead of column"), ...shown.map(([v]) => el("th", { scope: "col", class: "heat" }, v.label)))),
     el("tbody", {}, ...rows)));
 }
 
