@@ -101,6 +101,6 @@ def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:
         film = {"title": Path(name).stem, "video": kind.startswith("video"), "source": source}
         if Path(name).stem in runs.index:
             run = runs.loc[Path(name).stem]
-            film |= {"title": f"{run['variant_label']} on {results.title(run['task'])}, seed {run['seed']}"}
+            film |= {"title": f"{run['variant_label']} on {results.title(str(run['task']))}, seed {run['seed']}"}
             film |= {name: run[name] for name in ("task", "variant", "demos")}
         yield film

@@ -190,6 +190,12 @@ function drawFilters() {
   fill("filters", ...groups);
 }
 
+// What gets the focus is never scrolled below the filters, which stay at the top where there is room.
+new ResizeObserver(([{ target }]) => {
+  const covered = getComputedStyle(target).position === "sticky" ? target.offsetHeight : 0;
+  document.documentElement.style.scrollPaddingTop = `${covered + 8}px`;
+}).observe(document.getElementById("filters"));
+
 // A film of no stored run is always shown.
 function drawFilms() {
   for (const film of document.querySelectorAll("#films figure")) {
