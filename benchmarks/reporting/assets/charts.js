@@ -302,5 +302,3 @@ function drawDensities() {
     }
   }
 }
-
-parts.push(drawCurves, drawAggregates, drawNumbers, drawAblations, drawDensities);

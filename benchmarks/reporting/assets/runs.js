@@ -138,5 +138,3 @@ function showCell(cell) {
   open(`${VARIANTS.get(cell.variant).label} on ${TASKS.get(cell.task).title}`, facts(pairs),
     list.length ? el("h3", {}, "Runs") : null, list.length ? el("ul", {}, ...list) : null);
 }
-
-parts.push(drawRuns);

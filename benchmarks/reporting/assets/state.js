@@ -14,12 +14,6 @@ const state = {
   axis: "step",
   seeds: false,
 };
-const parts = []; // functions that draw a part of the page anew
-
-function refresh() {
-  for (const draw of parts) draw();
-}
-
 function board() {
   return DATA.boards.find((one) => one.demos === state.demos);
 }
@@ -205,4 +199,6 @@ function drawFilms() {
   }
 }
 
-parts.push(() => fill("sentence", board().sentence), drawFilms);
+function drawSentence() {
+  fill("sentence", board().sentence);
+}

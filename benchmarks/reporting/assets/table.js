@@ -118,5 +118,3 @@ function drawImprovement() {
     el("thead", {}, el("tr", {}, el("th", {}, "Row ahead of column"), ...shown.map(([v]) => el("th", { scope: "col", class: "heat" }, v.label)))),
     el("tbody", {}, ...rows)));
 }
-
-parts.push(drawTable, drawImprovement);
