@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
-from benchmarks.reporting.comparison import BETTER, WORSE, compare, comparison_table
+from benchmarks.reporting.comparison import BETTER, EQUAL, WORSE, compare, comparison_table
 from benchmarks.reporting.results import Results
 from benchmarks.store.store import Store
 
@@ -76,7 +76,7 @@ def test_verdicts(runs):
         ("better", [2900, 2910, 2890, 2900, 2895], BETTER),
         ("worse", [400, 410, 390, 400, 405], WORSE),
         ("alike", [1700, 2900, 1820, 1800, 1790], "undecided: 45 more"),
-        ("barely", [1830, 1841, 1821, 1835, 1826], "within the margin"),
+        ("barely", [1830, 1841, 1821, 1835, 1826], EQUAL),
         ("few", [400, 410, 390], "too few seeds: 2 more"),
     ):
         (match,) = met(runs(name, returns), reference)
@@ -96,7 +96,7 @@ def test_the_margin_is_a_share_of_the_way_from_random_to_expert(fill, runs):
     fill({("random", "hopper"): 0, ("expert", "hopper"): 1000})  # with the task table of the fixture: 20 to 1,000
     pair = runs("ours", [860, 861, 862, 860, 863]), runs("theirs", [800, 801, 802, 801, 802])
     assert met(*pair, margin=0.05)[0].verdict == BETTER  # 60 of 980
-    assert met(*pair, margin=0.07)[0].verdict == "within the margin"
+    assert met(*pair, margin=0.07)[0].verdict == EQUAL
 
 
 def test_a_failed_run_is_worse_than_one_that_completed(runs, a_run):

@@ -185,8 +185,20 @@ def test_the_difference_is_the_paired_t_test(generator):
 
 
 def test_pairs_that_all_differ_by_the_same_are_different_or_not():
-    assert statistics.difference([np.zeros(3)]) == (0, 0, 0, 1, 0)
-    assert statistics.difference([np.full(3, 10.0)]) == (10, 10, 10, 0, 0)
+    assert statistics.difference([np.zeros(3)]) == (0, 0, 0, 1, 0, 2)
+    assert statistics.difference([np.full(3, 10.0)]) == (10, 10, 10, 0, 0, 2)
+
+
+def test_equivalence_is_two_one_sided_tests(generator):
+    gaps = generator.normal(0.3, 1, 12)
+    found = statistics.difference([gaps])
+    for margin in (0.2, 0.5, 1.0, 2.0):
+        above = scipy.stats.ttest_1samp(gaps, -margin, alternative="greater").pvalue
+        below = scipy.stats.ttest_1samp(gaps, margin, alternative="less").pvalue
+        assert statistics.equivalence(found, margin) == pytest.approx(max(above, below))
+    assert statistics.equivalence(statistics.difference([np.full(3, 1.0)]), 1.5) == 0
+    assert statistics.equivalence(statistics.difference([np.full(3, 1.0)]), 1.0) == 1
+    assert statistics.equivalence(statistics.difference([np.array([1.5])]), 9.0) == 1
 
 
 def test_one_pair_cannot_be_tested():

@@ -3,8 +3,9 @@
 Runs with the same seed are a pair: they have the same demonstrations, and what those do to both is no difference. The
 mean difference of the final returns is tested by the paired t-test, also over all tasks; the tests of a table are
 adjusted by Holm's method, so that the chance of any false "better" or "worse" stays below a stated level if differences
-are about normally distributed. Where runs are lost now and then they are not, and fewer pairs than `LEAST_PAIRS` would
-break the level; no verdict is given on so few.
+are about normally distributed. Two one-sided tests that it lies within the margin do the same for any false "equal".
+Where runs are lost now and then they are not, and fewer pairs than `LEAST_PAIRS` would break the level; no verdict is
+given on so few.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .results import Results, Variant, settings
 from .statistics import Difference
 
 BETTER, WORSE, UNDECIDED, TOO_FEW = "better", "worse", "undecided", "too few seeds"
+EQUAL = "equal within the margin"
 LEAST_PAIRS = 5
 """If half of all runs are lost by nature, one side loses all and the other none in 2 of 4^pairs cases: with three pairs
 in one of 32, with five in one of 512."""
@@ -50,7 +52,7 @@ class Match(NamedTuple):
     """Our runs that failed or diverged where theirs completed."""
     difference: Difference
     verdict: str
-    """`BETTER`, `WORSE`, or why neither."""
+    """`BETTER`, `WORSE`, `EQUAL`, or why none of them."""
 
 
 class Total(NamedTuple):
@@ -95,42 +97,57 @@ def compare(
         for pair, places in of_pair.items()
         if len(places) > 1 and all(len(normalized[p]) and np.isfinite(normalized[p]).all() for p in places)
     }
-    differences = [statistics.difference([gap]) for gap in returns]
-    totals = [statistics.difference(parts) for parts in over_all.values()]
-    adjusted = statistics.holm([found.p for found in [*differences, *totals]])
-    each = level / 2 / len(adjusted)  # what is left to one of the tests at worst, on one side
-
+    lines = [
+        _Line([gap], _least(theirs, task, margin)) for gap, (_, _, task, *_) in zip(returns, drawn, strict=True)
+    ] + [_Line(parts, margin) for parts in over_all.values()]
+    verdicts = _verdicts(lines, level)
     matches = []
-    for (first, second, task, demos, cell, other), gap, share, found, p in zip(
-        drawn, returns, normalized, differences, adjusted, strict=False
+    for (first, second, task, demos, cell, other), gap, share, line, verdict in zip(
+        drawn, returns, normalized, lines, verdicts, strict=False
     ):
-        best, worst = (theirs.reference(task, name) for name in ("expert", "random"))
-        least = 0.0 if best is None or worst is None else margin * abs(best - worst)
         lost = int((~cell["counted"] & other["counted"]).sum())
-        verdict = _verdict(found, [gap], p < level, least, lost, each)
-        met = _partners(cell, other)
-        matches.append(Match(first, second, ours.title(task), demos, *met, gap, share, lost, found, verdict))
+        met = Match(first, second, ours.title(task), demos, *_partners(cell, other), gap, share, lost, line.found, "")
+        matches.append(met._replace(verdict=f"{WORSE}: {lost} failed" if lost else verdict))
     return matches, [
-        Total(*pair, found, _verdict(found, parts, p < level, margin, 0, each))
-        for (pair, parts), found, p in zip(over_all.items(), totals, adjusted[len(matches) :], strict=True)
+        Total(*pair, line.found, verdict)
+        for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True)
     ]
 
 
-def _verdict(found: Difference, gaps: Sequence[np.ndarray], shown: bool, least: float, lost: int, each: float) -> str:
+def _least(results: Results, task: str, margin: float) -> float:
+    """The margin in returns of a task; 0 where its references are not known."""
+    best, worst = (results.reference(task, name) for name in ("expert", "random"))
+    return 0.0 if best is None or worst is None else margin * abs(best - worst)
+
+
+class _Line:
+    """What is tested at once: differences (pairs,) on one task or on each of several, and the margin among them."""
+
+    def __init__(self, gaps: Sequence[np.ndarray], least: float) -> None:
+        self.gaps, self.least = gaps, least
+        self.found = statistics.difference(gaps)
+
+
+def _verdicts(lines: Sequence[_Line], level: float) -> list[str]:
     """In words; of a line over several tasks how many more seeds it needs is not told."""
-    if lost:
-        return f"{WORSE}: {lost} failed"
-    pairs = sum(map(len, gaps))
+    differ = statistics.holm([line.found.p for line in lines]) < level
+    alike = statistics.holm([statistics.equivalence(line.found, line.least) for line in lines]) < level
+    each = level / 2 / len(lines)  # what is left to one of the tests at worst, on one side
+    return [_verdict(*line, each) for line in zip(lines, differ, alike, strict=True)]
+
+
+def _verdict(line: _Line, differs: bool, alike: bool, each: float) -> str:
+    pairs, mean = sum(map(len, line.gaps)), line.found.mean
     if pairs < LEAST_PAIRS:
         return f"{TOO_FEW}: {LEAST_PAIRS - pairs} more"
-    if shown and abs(found.mean) > least:
-        return BETTER if found.mean > 0 else WORSE
-    if shown:
-        return "within the margin"
-    effect = max(abs(found.mean), least)
-    if len(gaps) > 1 or effect == 0:
+    if differs and abs(mean) > line.least:
+        return BETTER if mean > 0 else WORSE
+    if alike:
+        return EQUAL
+    effect = max(abs(mean), line.least)
+    if len(line.gaps) > 1 or effect == 0:
         return UNDECIDED
-    needed = statistics.pairs_needed(float(gaps[0].std(ddof=1)), effect, each)
+    needed = statistics.pairs_needed(float(line.gaps[0].std(ddof=1)), effect, each)
     return f"{UNDECIDED}: {'very many' if needed is None else max(1, needed - pairs)} more"
 
 
@@ -268,7 +285,8 @@ def comparison_table(
         f"normalised returns. {statistics.coverage_note(usual)}",
         f"Verdict: paired t-tests, adjusted by Holm's method over all lines, so that the chance of any false alarm is "
         f"at most {level:.0%} if differences are about normally distributed; differences within {margin:.0%} of the "
-        "way from random to expert are not called one. A run that failed where theirs completed counts as worse. "
+        f"way from random to expert are not called one. {EQUAL.capitalize()}: likewise, by two one-sided tests that "
+        "the difference lies within it. A run that failed where theirs completed counts as worse. "
         "Undecided is not equal: beside it stands how many more pairs would show, with 80% chance, a difference as "
         "large as the one seen (or as the margin, if that is larger) with as much spread.",
         *remarks,

@@ -78,6 +78,8 @@ class Difference(NamedTuple):
     """Two-sided, of no difference; 1 where it cannot be tested."""
     error: float
     """Standard error."""
+    freedom: float
+    """Degrees of freedom of that error."""
 
 
 def difference(gaps: Scores) -> Difference:
@@ -95,7 +97,16 @@ def difference(gaps: Scores) -> Difference:
         p = float(middle == 0)
     else:
         p = float(2 * stdtr(freedom, -abs(middle) / error))
-    return Difference(middle, float(low), float(high), p, error)
+    return Difference(middle, float(low), float(high), p, error, freedom)
+
+
+def equivalence(found: Difference, margin: float) -> float:
+    """p-value of two one-sided t-tests that a mean difference does not lie within ± margin (Schuirmann, 1987)."""
+    if np.isnan(found.error) or np.isnan(found.mean):
+        return 1.0
+    if found.error == 0:
+        return float(abs(found.mean) >= margin)
+    return float(stdtr(found.freedom, (abs(found.mean) - margin) / found.error))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
