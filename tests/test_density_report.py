@@ -127,13 +127,13 @@ def test_figures_show_the_rows():
     found = report.Diagnostics(*found_in({"made": rising, "ebm": falling}))
     figure = report.return_figure(found)
     FigureCanvasAgg(figure).draw()
-    earned, _, panel, _ = figure.axes[:4]
+    earned, panel = figure.axes[:2]
     cloned = found.of("made", "bc")
     np.testing.assert_allclose(earned.collections[0].get_offsets(), cloned[["return", "earned"]])
     points = panel.collections[0].get_offsets()
     np.testing.assert_allclose(points[:, 0], cloned["return"])
     np.testing.assert_allclose(points[:, 1], cloned["mean"] - 1000.0**2, atol=0.1)
-    assert panel.get_title() == "MADE\nrank corr. 1.00 [1.00, 1.00]"
+    assert panel.get_title() == "MADE: rank correlation 1.00 [1.00, 1.00]"
     assert panel.get_yscale() == "symlog"
     figure = report.behaviours_figure(found)
     FigureCanvasAgg(figure).draw()
@@ -142,6 +142,18 @@ def test_figures_show_the_rows():
     np.testing.assert_allclose(lines["EBM"], [0, 0.5, 1], atol=1e-4)
     np.testing.assert_allclose(lines["true return"], [1, 0.5, 0], atol=1e-9)
     assert report.behaviours_figure(report.Diagnostics(*found_in({"made": rising}, expert=False))) is None
+
+
+def test_a_score_without_any_order_is_said_in_its_panel():
+    settings, rows = found_in({"made": rising, "kde": falling})
+    rows.loc[rows["reward"] == "kde", "earned"] = 0.0
+    found = report.Diagnostics(settings, rows)
+    flat = report.return_figure(found).axes[2]
+    assert [text.get_text() for text in flat.texts] == ["0 for every policy:\nthere is no order to follow"]
+    figure = report.behaviours_figure(found)
+    assert "KDE" not in {line.get_label() for line in figure.axes[0].lines}
+    assert figure.axes[0].texts[0].get_text() == "KDE is 0 under every noise"
+    assert {"KDE", "MADE", "true return"} == {text.get_text() for text in figure.legends[0].get_texts()}
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -1,4 +1,6 @@
 import colorsys
+import json
+import warnings
 
 import matplotlib
 import numpy as np
@@ -90,6 +92,26 @@ def test_nothing_to_draw_gives_no_figure(fill, a_run):
     store.write(a_run("gail", status="failed")[0], [])
     results = arranged(store)
     assert plots.learning_curves(results.at(1)) is plots.aggregates(results.at(1)) is None
+
+
+def test_many_long_labels_leave_room_for_the_panels(fill, a_run):
+    store = fill({("gail", task): 300 for task in ("hopper", "ant", "walker2d", "humanoid", "swimmer")})
+    for number in range(20):
+        config = {f"setting_{place}": 0.1 + number for place in range(12)}
+        run, rows = a_run("bc", seed=0, config=json.dumps(config), config_hash=f"{number:08}", run_id=f"bc-{number}")
+        store.write(run, rows)
+    results = arranged(store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # layouts that fail are a warning
+        for figure in (plots.learning_curves(results.at(1)), plots.aggregates(results.at(1))):
+            plots.svg(figure)
+            panel = figure.axes[0].get_window_extent()
+            assert min(panel.width, panel.height) / figure.dpi > 0.8
+    assert "not on every task: 20 others" in figure.get_supxlabel()
+
+
+def test_the_expert_alone_is_no_aggregate(fill):
+    assert plots.aggregates(arranged(fill({("expert", "hopper"): 990})).at(1)) is None
 
 
 def test_saved_files_are_repeatable_and_leave_pyplot_alone(fill, tmp_path):

@@ -160,12 +160,13 @@ def figure(rows: pd.DataFrame) -> Figure:
                 panel.yaxis.set_major_formatter("{x:g}")
             column[1].set_xlabel(label)
         panels[0, 0].set_ylabel("CPU time (ms)")
-        panels[1, 0].set_ylabel("Tensors (MB)")
+        panels[1, 0].set_ylabel("Memory, at most (MB)")
         made.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(PARTS))
         first = rows.iloc[0]
         made.suptitle(
             f"One update of {cases.ACTIONS} actions, and a replay of {CAPACITY:,} steps a lane "
-            f"({first['processor']}, torch {first['torch']})", fontsize=8,
+            f"({first['processor']}, torch {first['torch']})\n"
+            "Memory is what all tensors hold at once, at most: it bounds the lanes that fit into a process", fontsize=8,
         )  # fmt: skip
     return made
 

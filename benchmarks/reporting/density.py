@@ -34,13 +34,13 @@ _MARKED = {
 }
 _MARKER: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.7}
 _STATISTICS = {
-    "earned": "Earned by an episode,\ndemonstration: 1",
-    "mean": "Mean score per step,\nless the demonstrations'",
+    "earned": "Earned by an episode\n(a demonstration: 1)",
+    "mean": "Mean score per step\n(demonstrations: 0)",
 }
 _CAPTIONS = {
-    "score-against-return": "Above what an episode earns where the score is paid as a reward with a floor, as NDI pays "
-    "log q; below the mean score per step, less that of the demonstrations. Both against the true return. A reward "
-    "that is worth an RL run rises to the right in the upper row; the worst states visited dominate the lower one.",
+    "score-against-return": "Left what an episode earns where the score is paid as a reward with a floor, as NDI pays "
+    "log q; right the mean score per step, less that of the demonstrations. Both against the true return. A reward "
+    "that is worth an RL run rises to the right in the left column; the worst states visited dominate the right one.",
     "expert-with-noise": "The expert under growing noise: what it earns, its score per step, and the true return, each "
     "between its lowest and its highest value. A score per step may rise again where the noise makes the expert fall "
     "within a few steps, which are like the first ones of a demonstration.",
@@ -257,19 +257,18 @@ def _points(rows: pd.DataFrame) -> dict[str, list[float]]:
 
 def return_figure(found: Diagnostics) -> Figure:
     """Score of the cloned policies against their true return, a panel per reward and statistic."""
-    rewards, title = found.names, _title(found)
+    rewards = found.names
     with matplotlib.rc_context(style.theme()):
-        figure = Figure(figsize=(2.5 * len(rewards) + 1.2, 5.0), layout="constrained")
-        figure.suptitle(title, fontsize=10.5, fontweight="bold")
-        panels = figure.subplots(2, len(rewards), squeeze=False, sharex=True)
-        for column, reward in enumerate(rewards):
-            for row, statistic in enumerate(_STATISTICS):
-                points = _against_return(panels[row, column], found, reward, statistic)
-        for row, statistic in enumerate(_STATISTICS):
-            panels[row, 0].set_ylabel(_STATISTICS[statistic])
+        figure = Figure(figsize=(7.2, 1.75 * len(rewards) + 1.1), layout="constrained")
+        figure.suptitle(_title(found), fontsize=10.5, fontweight="bold")
+        panels = figure.subplots(len(rewards), 2, squeeze=False, sharex=True)
+        for row, reward in zip(panels, rewards, strict=True):
+            for panel, statistic in zip(row, _STATISTICS, strict=True):
+                points = _against_return(panel, found, reward, statistic)
+                panel.set_ylabel(_STATISTICS[statistic])
         for panel in panels[-1]:
             panel.set_xlabel("Return (sum of rewards)")
-        figure.colorbar(points, ax=panels, label="Updates of BC", shrink=0.6)
+        figure.colorbar(points, ax=panels, label="Updates of BC", aspect=40)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure
@@ -286,8 +285,11 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
     cloned = found.of(reward, "bc")
     shown = [cloned, *(found.of(reward, behaviour) for behaviour in _MARKED)]
     # log densities fall by hundreds of nats
-    if statistic == "mean" and max(np.abs(height(rows)).max(initial=0) for rows in shown) > 10:
+    heights = np.concatenate([height(rows) for rows in shown])
+    if statistic == "mean" and np.abs(heights).max(initial=0) > 10:
         panel.set_yscale("symlog", linthresh=1.0)
+    if len(heights) and np.ptp(heights) == 0:
+        _remark(panel, f"{heights[0]:g} for every policy:\nthere is no order to follow")
     points = panel.scatter(
         cloned["return"], height(cloned), c=cloned["level"], cmap="viridis", norm=LogNorm(), s=16, label="BC"
     )
@@ -296,10 +298,13 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
         panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
     panel.axhline(float(statistic == "earned"), color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
     value, low, high = found.correlation(reward, statistic)
-    panel.set_title(
-        f"{style.literal(found.label(reward))}\nrank corr. {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5
-    )
+    label = style.literal(found.label(reward))
+    panel.set_title(f"{label}: rank correlation {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
     return points
+
+
+def _remark(panel: Axes, text: str) -> None:
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", fontsize=8, color="#555555")
 
 
 def behaviours_figure(found: Diagnostics) -> Figure | None:
@@ -315,15 +320,26 @@ def behaviours_figure(found: Diagnostics) -> Figure | None:
         figure.suptitle(_title(found), fontsize=10.5, fontweight="bold")
         panels = figure.subplots(1, 2, sharey=True)
         for panel, statistic in zip(panels, _STATISTICS, strict=True):
+            flat = []
             for reward in found.names:
                 look = looks[{"made": "ndi-made", "ebm": "ndi-ebm"}.get(reward, reward)]
-                _curve(panel, found.of(reward, "expert"), statistic, style.literal(found.label(reward)), look)
+                rows, label = found.of(reward, "expert"), style.literal(found.label(reward))
+                if np.ptp(rows[statistic]) == 0:
+                    flat.append(f"{label} is {rows[statistic].iloc[0]:g} under every noise")
+                else:
+                    _curve(panel, rows, statistic, label, look)
             truth = style.Look("#000000", "*", (5, 2))
             _curve(panel, found.of(found.names[0], "expert"), "return", "true return", truth)
-            panel.set_title(_STATISTICS[statistic].partition(",")[0])
-            panel.set_xlabel("Noise on the expert's actions")
-        panels[0].set_ylabel("Score or return,\nfrom its lowest to its highest")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
+            _remark(panel, "\n".join(flat))
+            panel.set_title(_STATISTICS[statistic].partition("\n")[0])
+            panel.set_xlabel("Noise on the expert's actions (standard deviation)")
+        panels[0].set_ylabel("1: the highest of its values,\n0: the lowest")
+        handles = {line.get_label(): line for panel in panels for line in panel.lines}
+        band = "lines: mean over seeds, bands: lowest to highest seed"
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8, title=band,
+            title_fontsize=8,
+        )  # fmt: skip
     return figure
 
 

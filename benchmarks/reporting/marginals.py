@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import style
 
+_MARGINALS = "Grey: frequency; orange: median (thick), 5% and 95% quantiles"
 _BINS = 81
 _SPAN = 4.0
 """States are shown up to so many standard deviations from their mean."""
@@ -60,6 +61,7 @@ def dataset_figure(
         panel = figure.add_subplot(grid[1, :])
         _marginals(panel, standardised, _SPAN)
         panel.set(xlabel="State dimension", ylabel="Standard deviations\nfrom the mean")
+        panel.set_title(_MARGINALS)
         panel = figure.add_subplot(grid[2, :])
         _marginals(panel, np.asarray(actions, dtype=np.float64), 1.0)
         panel.set(xlabel="Action dimension", ylabel="Action")

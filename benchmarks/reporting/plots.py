@@ -27,6 +27,8 @@ from . import statistics, style
 from .board import Aggregate, Board
 from .results import Results, Variant
 
+_NAMED = 6
+"""Of more variants that a figure leaves out only the number is told."""
 _STEPS = "Environment steps (thousands)"
 _RETURN = "Return (sum of rewards)"
 _NORMALIZED = "Normalised return (0 random, 1 expert)"
@@ -82,20 +84,21 @@ def _draw_curve(panel: Axes, curve: Curve, end: float, look: style.Look, label: 
 def aggregates(board: Board) -> Figure | None:
     """Interquartile mean over tasks with its 95% interval, beside the performance profiles.
 
-    The best is at the top; settings of one method stand in the order of their values.
+    The best is at the top; settings of one method stand in the order of their values. None with the expert alone.
     Only variants that were run on every task that any variant was run on: others would not compare.
     """
     rivals = [variant for variant in board.scored if variant.method != "random"]
     found = {v: board.aggregates[v.name] for v in rivals if v.name in board.aggregates}
     shown = {variant: aggregate for variant, aggregate in found.items() if aggregate.complete}
     missing = [style.literal(variant.label) for variant in rivals if variant not in shown]
-    if not shown:
+    if all(variant.method == "expert" for variant in shown):
         return None
     tasks = counted(len(board.scored_tasks), "task")
-    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours"
+    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours and markers"
     if any(variant.method == "expert" for variant in shown):
-        text += "; at 1 the expert with noise, Expert is without"
-    text = textwrap.fill(text + f"; not on every task: {', '.join(missing)}" * bool(missing), 130)
+        text += "; Expert acts without noise, the line at 1 with its noise"
+    told = ", ".join(missing) if len(missing) <= _NAMED else f"{len(missing)} others"
+    text = textwrap.fill(text + f"; not on every task: {told}" * bool(missing), 130)
     if len({variant.method for variant in shown}) == 1:
         ranking = sorted(shown, key=lambda variant: variant.order, reverse=True)
     else:
@@ -135,9 +138,10 @@ def _intervals(panel: Axes, found: Sequence[Aggregate], labels: list[str], looks
 
 def _profiles(panel: Axes, found: Mapping[Variant, Aggregate], looks: Mapping[str, style.Look]) -> None:
     """Without the expert: a step at 1, where the line of reference stands."""
-    for variant, aggregate in found.items():
-        profile = statistics.performance_profile(aggregate.scores, THRESHOLDS)
-        panel.plot(THRESHOLDS, profile, label=style.literal(variant.label), **looks[variant.name].line)
+    for place, (variant, aggregate) in enumerate(found.items()):
+        profile, look = statistics.performance_profile(aggregate.scores, THRESHOLDS), looks[variant.name]
+        marker: dict[str, Any] = {"marker": look.marker, "markevery": (3 * place % 20, 20), "mec": "white", "mew": 0.5}
+        panel.plot(THRESHOLDS, profile, label=style.literal(variant.label), **marker, **look.line)
     panel.set_xlim(THRESHOLDS[0], THRESHOLDS[-1])
     panel.set_ylim(-0.02, 1.02)
     panel.set_xlabel("Normalised return τ")
@@ -241,7 +245,7 @@ def _ordered(handles: dict[str, Line2D], variants: Iterable[Variant]) -> list[Li
 
 
 def _legend(figure: Figure, free: Axes | None, handles: list[Line2D], seeds: str) -> None:
-    """The legend of all panels in the free place or below them, headed by what lines and bands are."""
+    """The legend of all panels in the free place, if it fits, or below; headed by what lines and bands are."""
     band = [] if seeds == counted(1, "seed") else ["band: lowest to highest seed"]
     title = [f"Line: mean over {seeds}" if band else "Line: one seed", *band]
     settings: dict[str, Any] = {
@@ -251,12 +255,17 @@ def _legend(figure: Figure, free: Axes | None, handles: list[Line2D], seeds: str
         "fontsize": 8,
         "title_fontsize": 8,
     }
-    if free is not None:
+    labels = [str(handle.get_label()) for handle in handles]
+    if free is not None and len(labels) <= 10 and max(map(len, labels)) <= 24:
         free.legend(loc="center left", alignment="left", borderaxespad=0.0, title=",\n".join(title), **settings)
         return
-    widest = 0.75 + 0.065 * max(len(str(handle.get_label())) for handle in handles)  # inches, about
-    columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
-    figure.set_figheight(figure.get_figheight() + 0.2 * (1 + ceil(len(handles) / columns)))
+    width, sample, letter = figure.get_figwidth(), 0.75, 0.065  # inches, about
+    columns = max(1, min(len(labels), int(width / (sample + letter * max(map(len, labels))))))
+    wrapped = [textwrap.fill(label, int((width - sample) / letter)) for label in labels]
+    for handle, label in zip(handles, wrapped, strict=True):
+        handle.set_label(label)
+    more = 0.2 * (1 + ceil(len(labels) / columns)) + 0.14 * sum(label.count("\n") for label in wrapped)
+    figure.set_figheight(figure.get_figheight() + more)
     figure.legend(loc="outside lower center", ncols=columns, title=", ".join(title), **settings)
 
 
