@@ -147,6 +147,7 @@ def run(
     checkpoint_minutes: float = 5.0,
     policies: bool = True,
     wandb: bool = False,
+    live: bool = False,
     strict: bool = False,
     console: Console | None = None,
     engine: Engine | None = None,
@@ -161,6 +162,7 @@ def run(
         checkpoint_minutes: minutes between checkpoints.
         policies: keep every run's final policy.
         wandb: mirror finished runs to Weights & Biases.
+        live: show there the curves of runs under way, too.
         strict: runs whose audit has noticed something fail, see `benchmarks.run.audit`.
         console: where to show progress. Default: standard output.
         engine: who starts the workers, see `benchmarks.run.engines.engine`. Default: this machine.
@@ -175,6 +177,7 @@ def run(
 
     using = using or machine(plan)
     how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "wandb": wandb, "strict": strict}
+    how["live"] = live
     todo = work(plan, using, policies=policies, **how)
     try:
         return (engine or engines.engine("local")).run(todo, using, console or terminal.console)

@@ -2,10 +2,15 @@
 
 import importlib.util
 import socket
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.run import tracking
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import runner, tracking
+from benchmarks.run.settings import Settings
+from benchmarks.store.store import Store
 
 wandb = pytest.importorskip("wandb", reason="wandb is an extra")
 
@@ -60,6 +65,7 @@ class Recorder:
 
     def __init__(self, fail_in=()):
         self.fail_in, self.modes, self.logged, self.summary, self.options = fail_in, [], [], {}, {}
+        self.artifacts = {}
 
     def __call__(self, mode, **options):
         self.modes.append(mode)
@@ -74,7 +80,10 @@ class Recorder:
     def log(self, values):
         self.logged.append(values)
 
-    def finish(self, exit_code):
+    def log_artifact(self, artifact):
+        self.artifacts[artifact.type] = sorted(artifact.manifest.entries)
+
+    def finish(self, exit_code=0):
         self.exit_code = exit_code
 
 
@@ -131,3 +140,45 @@ def test_the_real_package_writes_an_offline_run(tmp_path, monkeypatch, a_run):
     monkeypatch.setenv("WANDB_SILENT", "true")
     tracking.mirror(*a_run(), tmp_path)
     assert list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_a_cell_under_way_has_a_line_for_every_seed(tmp_path, monkeypatch, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    profile = Profile(
+        name="test", tasks=("inverted-pendulum",), methods=("bc",), seeds=(0, 3), demos=(1,), steps=10, evaluations=1,
+        eval_episodes=2, overrides={"bc": {"fit.steps": 20, "fit.check_every": 10}},
+    )  # fmt: skip
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+    made = recorder()
+    runner.run_cell(cell, Settings(tmp_path, live=True))
+    assert (made.options["group"], made.options["job_type"]) == ("inverted-pendulum-bc-d1", "live")
+    _, averages = Store(tmp_path).averages()
+    final = averages[averages["final"]]["return"].tolist()
+    assert [made.logged[-1][f"return/seed {seed}"] for seed in (0, 3)] == pytest.approx(final)
+    assert made.logged[-1]["step"] == 0
+    assert made.exit_code == 0
+
+
+def test_what_goes_wrong_with_a_curve_under_way_is_a_warning(tmp_path, monkeypatch, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    recorder(fail_in=("offline",))
+    cell = SimpleNamespace(
+        cell_id="one", first=SimpleNamespace(task=SimpleNamespace(name="hopper"), method="bc", demos=1)
+    )
+    with pytest.warns(tracking.TrackingWarning, match="one-live is not mirrored to wandb"):
+        live = tracking.Live(cell, tmp_path)
+    live.tell(SimpleNamespace(steps=1, updates=1, alive=[0]))
+    live.close()
+
+
+def test_the_page_and_the_films_are_artifacts(tmp_path, monkeypatch, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    folder = tmp_path / "my results"
+    (folder / "films").mkdir(parents=True)
+    (folder / "report.html").write_text("page")
+    (folder / "films" / "one.webp").write_bytes(b"film")
+    (folder / "films" / "link.webp").symlink_to("/etc/passwd")
+    made = recorder()
+    tracking.share(folder)
+    assert made.artifacts == {"report": ["report.html"], "films": ["one.webp"]}
+    assert (made.options["id"], made.options["job_type"]) == ("report-my-results", "report")

@@ -73,6 +73,7 @@ Out = Annotated[
 Report = Annotated[bool, _option(OUT, "Build the report at the end.")]
 Policies = Annotated[bool, _option(OUT, "Keep the final policy of every run, for `ndi-bench play` and `render`.")]
 Wandb = Annotated[bool, _option(OUT, "Mirror finished runs to Weights & Biases.", "--wandb")]
+WandbLive = Annotated[bool, _option(OUT, "As --wandb, and show the curves of runs under way.", "--wandb-live")]
 Device = Annotated[str, _option(HOW, "cpu, cuda, or auto.")]
 Workers = Annotated[
     int | None,
@@ -126,6 +127,7 @@ def run(
     report: Report = True,
     policies: Policies = True,
     wandb: Wandb = False,
+    wandb_live: WandbLive = False,
     device: Device = "cpu",
     workers: Workers = None,
     threads: Threads = None,
@@ -162,7 +164,10 @@ def run(
         return
     starter = engines.engine(engine, slurm or ())
     machine = experiment.machine(plan, device, workers, threads, engine)
-    _train(plan, machine, starter, timeout, checkpoint_minutes, policies, wandb, strict, report)
+    tracked = (wandb or wandb_live) and _can_mirror()
+    how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "policies": policies, "strict": strict}
+    how |= {"wandb": tracked, "live": tracked and wandb_live}
+    _train(plan, machine, starter, report, how)
 
 
 def _show(
@@ -211,41 +216,27 @@ def _train(
     plan: Plan,
     machine: Machine,
     starter: engines.Engine,
-    timeout: float | None,
-    checkpoint_minutes: float,
-    policies: bool,
-    wandb: bool,
-    strict: bool,
     report: bool,
+    how: dict[str, Any],
 ) -> None:
-    """Make the runs of a plan, and end with the report and the exit code."""
+    """Make the runs of a plan as `experiment.run` does, and end with the report and the exit code."""
     from benchmarks import experiment, reporting  # as in `run`; pandas, matplotlib
 
     if report:
         reporting.check_place(plan.folder)
     _announce(plan, machine.workers)
-    outcome = experiment.run(
-        plan,
-        machine,
-        timeout=timeout,
-        checkpoint_minutes=checkpoint_minutes,
-        policies=policies,
-        wandb=wandb and _can_mirror(),
-        strict=strict,
-        console=console,
-        engine=starter,
-    )
+    outcome = experiment.run(plan, machine, console=console, engine=starter, **how)
     if outcome.detached:
         raise typer.Exit(130)
-    if wandb:
-        _tell_of_mirror(plan.folder)
+    if report and not outcome.interrupted:
+        reporting.build(plan.folder, console)
+    if how["wandb"]:
+        _tell_of_mirror(plan.folder, shared=report and not outcome.interrupted)
     if outcome.interrupted:
         command = shlex.join(["ndi-bench", *sys.argv[1:]])
         onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command)}"
         console.print(f"Interrupted. What is finished is stored; {onward}", soft_wrap=True)
         raise typer.Exit(130)
-    if report:
-        reporting.build(plan.folder, console)
     if outcome.failed or plan.unfinished:
         raise typer.Exit(1)
 
@@ -260,10 +251,12 @@ def _statuses(text: str | None) -> list[str]:
     return chosen
 
 
-def _tell_of_mirror(folder: Path) -> None:
-    """Say where wandb's files are, and how those that are kept offline come to the server."""
+def _tell_of_mirror(folder: Path, shared: bool) -> None:
+    """Say where wandb's files are, and how those that are kept offline come to the server; share the report first."""
     from benchmarks.run import tracking  # as in `run`
 
+    if shared:
+        tracking.share(folder)
     place, kept = tracking.place(folder), tracking.offline(folder)
     if place.is_dir():
         say(f"wandb's files are in {place}")

@@ -31,6 +31,8 @@ class Settings:
     """Minutes between two checkpoints."""
     wandb: bool = False
     """Mirror finished runs to Weights & Biases."""
+    live: bool = False
+    """Show there the curves of cells under way, too."""
     threads: int = 1
     """Threads that step the environments of a cell."""
     anew: bool = False

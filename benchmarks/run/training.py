@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from .audit import Audit
 from .record import Pulse, Record
 from .saving import Saves
 from .settings import Settings
+from .tracking import Live
 
 LOOK_EVERY = 1000
 """Environment steps between two looks at a method's diagnostics, besides those at evaluations; an offline method's are
@@ -102,6 +104,9 @@ class Training:
             )
             self._audit = Audit(self.environments, contained, lent, self.record.audit)
             self.assessment = Assessment(self.record, self.settings, evaluator)
+            self._live = Live(self.record.cell, Path(self.settings.folder)) if self.settings.live else None
+            if self._live is not None:
+                stack.callback(self._live.close)
             self._carried: dict[str, object] | None = self.record.carried()
             self._steps = self._begun()
             self._open = stack.pop_all()
@@ -152,6 +157,8 @@ class Training:
         if self.progress is None:
             raise RuntimeError(f"{self.method.name} ended without yielding any progress")
         self.assessment.evaluate(self.progress, final)
+        if self._live is not None:
+            self._live.tell(self.record)
         self._carried = self.record.carried()
 
     @property
