@@ -82,6 +82,21 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     flush(path.parent)
 
 
+def put(content: bytes, folder: Path, *names: str) -> Path:
+    """Write a whole file below a folder that others may have written to; see `inside`.
+
+    Returns:
+        The file written.
+
+    Raises:
+        OSError: as `inside` and `whole_file`.
+    """
+    path = inside(folder, *names)
+    with whole_file(path) as file:
+        file.write(content)
+    return path
+
+
 def flush(folder: Path) -> None:
     """Flush to the disk which files a folder holds."""
     if os.name == "posix":  # elsewhere a folder cannot be flushed

@@ -1,8 +1,9 @@
 """How the store fares with very many runs: python tests/scaletest.py --runs 100000.
 
 Makes a results folder with so many runs, of several methods, tasks, numbers of demonstrations and seeds, each with ten
-evaluations of ten episodes; the files are those that the store writes. Then `ndi-bench report` is run on it as a user
-does, in a process of its own, and its time and peak memory are printed; beside them what it takes to store one run.
+evaluations of ten episodes; the files are those that the store writes. Then `ndi-bench store ls`, `store verify` and
+`report` are run on it as a user does, each in a process of its own, and their time and peak memory are printed; beside
+them what it takes to store one run.
 """
 
 import argparse
@@ -99,13 +100,13 @@ def fill(folder: Path, runs: int) -> None:
             runfile.write(file, run | {"schema": schema.SCHEMA_VERSION}, rows(run))
 
 
-def report(folder: Path) -> tuple[float, float, float]:
-    """Run `ndi-bench report`: seconds, seconds of processor time, and peak memory in GiB."""
+def command(folder: Path, *verb: str) -> tuple[float, float, float]:
+    """Run a verb on the folder: seconds, seconds of processor time, and peak memory in GiB."""
     begin = time.monotonic()
-    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
-    command = [sys.executable, "-m", "benchmarks", "report", str(folder)]
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    words = [sys.executable, "-m", "benchmarks", *verb, str(folder)]
     actions = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-    _, status, usage = os.wait4(os.posix_spawn(sys.executable, command, os.environ, file_actions=actions), 0)
+    _, status, usage = os.wait4(os.posix_spawn(sys.executable, words, os.environ, file_actions=actions), 0)
     assert status == 0, (folder / "log").read_text()
     memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return time.monotonic() - begin, usage.ru_utime + usage.ru_stime, memory / 2**30
@@ -132,8 +133,10 @@ if __name__ == "__main__":
         folder = options.keep or Path(temporary) / "many"
         if not folder.exists():
             fill(folder, options.runs)
-        seconds, work, memory = report(folder)
-        print(f"report on {options.runs:,} runs: {seconds:.1f} s ({work:.1f} s of processor time), {memory:.2f} GiB")
+        print(f"{options.runs:,} runs:")
+        for verb in ("store ls", "store verify", "report"):
+            seconds, work, memory = command(folder, *verb.split())
+            print(f"{verb}: {seconds:.1f} s ({work:.1f} s of processor time), {memory:.2f} GiB")
         times = sorted(write_times(Path(temporary) / "one", options.writes))
         median, late = statistics.median(times), times[int(len(times) * 0.99)]
         print(f"storing one run: median {1000 * median:.1f} ms, 99th percentile {1000 * late:.1f} ms")

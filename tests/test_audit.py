@@ -19,6 +19,8 @@ from benchmarks.store.store import Store
 pytestmark = pytest.mark.filterwarnings("ignore::benchmarks.run.training.EarlyEnd")
 BEHIND = "it took environment steps, or changed their count, behind the environments that it was lent"
 
+TERMS = "it changed the budget of its environments, or whether they show the true reward"
+
 
 @dataclass(frozen=True)
 class CheatConfig:
@@ -46,6 +48,10 @@ def cheat(problem, config):
                 hidden.step(action)
             if config.trick == "count":
                 hidden.steps = 3
+            if config.trick == "budget":
+                hidden.budget = 1000
+            if config.trick == "reward":
+                hidden.privileged = True
             if config.trick == "decreasing":
                 updates = 2
             if config.trick == "negative":
@@ -85,6 +91,8 @@ def findable(monkeypatch, request):
         ("", []),
         ("behind", [BEHIND]),
         ("count", [BEHIND]),
+        ("budget", [TERMS]),
+        ("reward", [TERMS]),
         ("decreasing", ["it counted 2 updates after 4"]),
         ("negative", ["it counted -1 updates after 4"]),
         ("demonstrations", ["it changed its demonstrations"]),

@@ -102,3 +102,27 @@ def test_a_file_in_the_place_of_the_folder_costs_no_result(tmp_path):
         checkpoint.save({"weights": torch.zeros(2)})
     checkpoint.delete()
     assert (tmp_path / "checkpoints").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_checkpoints_stays(checkpoint):
+    one = checkpoint()
+    one.save(state(1))
+    (one.pieces / "chapter.tex").write_text("mine")
+    (one.path.parent / "thesis").mkdir()
+    (one.path.parent / "thesis" / "chapter.tex").write_text("mine")
+    (one.path.parent / "half").mkdir()
+    (one.path.parent / "half" / ".piece.pt.0123.tmp").touch()
+    one.delete()
+    remove_finished(one.path.parent, lambda run_id: 0)
+    assert sorted(path.name for path in one.path.parent.iterdir()) == ["cell", "thesis"]
+    assert (one.pieces / "chapter.tex").exists()
+
+
+def test_a_pipe_in_the_place_of_a_checkpoint_is_not_waited_for(checkpoint):
+    one = checkpoint()
+    one.path.parent.mkdir()
+    os.mkfifo(one.path)
+    with pytest.warns(CheckpointWarning, match="it is no regular file"):
+        assert one.load() is None
+    remove_finished(one.path.parent, lambda run_id: 1)
+    assert one.path.exists()

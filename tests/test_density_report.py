@@ -1,5 +1,8 @@
 """Table, warnings and figures of diagnostics follow from their rows."""
 
+import io
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -167,3 +170,37 @@ def test_rows_of_another_version_are_named(tmp_path):
     report.write(tmp_path, settings, rows.drop(columns="earned"))
     with pytest.raises(UserError, match=r"it lacks earned\); remove it and compute it again"):
         report.Diagnostics.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"rewards": None}, "its settings have no sound rewards"),
+        ({"rewards": {"made": "MADE"}}, "its settings have no sound rewards"),
+        ({"demos": "one", "seeds": 3}, "its settings have no sound demos, seeds"),
+    ],
+)
+def test_settings_of_wrong_types_are_named(tmp_path, changes, fault):
+    settings, rows = found_in({"made": rising})
+    report.write(tmp_path, settings | changes, rows)
+    with pytest.raises(UserError, match=fault):
+        report.Diagnostics.read(tmp_path)
+    report.write(tmp_path, settings, rows.assign(earned="much"))
+    with pytest.raises(UserError, match="earned: no numbers"):
+        report.Diagnostics.read(tmp_path)
+
+
+def test_planted_links_and_pipes_are_not_followed_or_waited_for(tmp_path):
+    folder, victim = tmp_path / "found", tmp_path / "victim"
+    victim.write_text("mine")
+    settings, rows = found_in({"made": rising})
+    folder.mkdir()
+    report.write(folder, settings, rows)
+    (folder / "README.md").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic link"):
+        report.build(folder, Console(file=io.StringIO()))
+    assert victim.read_text() == "mine"
+    (folder / report.ROWS).unlink()
+    os.mkfifo(folder / report.ROWS)
+    with pytest.raises(UserError, match="it is no regular file"):
+        report.Diagnostics.read(folder)

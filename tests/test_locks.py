@@ -184,6 +184,10 @@ def test_planted_links_are_not_followed(tmp_path):
         pass
     assert theirs.exists()
     assert holders(tmp_path) == {}
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third" / "locks").symlink_to(tmp_path / "other" / "locks")
+    with pytest.raises(OSError, match="symbolic link"):
+        holders(tmp_path / "third")
 
 
 def test_a_folder_to_look_at_only_shows_its_holders(tmp_path, monkeypatch):

@@ -4,8 +4,11 @@ import json
 import os
 
 import gymnasium as gym
+import h5py
 import minari
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.data import datasets
@@ -112,6 +115,7 @@ def test_nothing_that_a_dataset_names_is_run(folder, foreign, opened, tmp_path, 
     ("changes", "reason"),
     [
         ({"total_episodes": 0}, "it has no episodes"),
+        ({"total_episodes": 10**12}, "its metadata tell of 1,000,000,000,000 episodes"),
         ({"total_episodes": "4"}, "its metadata have no total_episodes"),
         ({"total_episodes": 5}, "episode_4"),
         ({"data_format": "pickle"}, "its format pickle is none of hdf5, arrow, parquet"),
@@ -119,7 +123,9 @@ def test_nothing_that_a_dataset_names_is_run(folder, foreign, opened, tmp_path, 
         ({"dataset_id": "lab/other-v0"}, "its metadata are not those of lab/mine-v0"),
         ({"observation_space": "{}"}, "KeyError"),
         ({"env_spec": "{"}, "JSONDecodeError"),
-        ({"env_spec": "[]"}, "names no environment"),
+        ({"env_spec": "[]"}, "is no specification of an environment"),
+        ({"env_spec": '{"id": "Hopper-v5", "kwargs": [1]}'}, "is no specification of an environment"),
+        ({"env_spec": '{"id": "Hopper-v5", "additional_wrappers": ["x"]}'}, "is no specification of an environment"),
     ],
 )
 def test_metadata_that_make_no_sense_are_one_clear_line(folder, foreign, changes, reason):
@@ -143,4 +149,35 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, foreign, data_f
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(UserError, match="regular"):
+        datasets.prepare(HOPPER, ID)
+
+
+def test_what_lies_in_another_file_is_not_opened(folder, foreign):
+    foreign(ID)
+    path, secret = folder / ID / "data/main_data.hdf5", folder / "secret"
+    secret.write_bytes(bytes(8 * 30))
+    with h5py.File(path, "r+") as file:
+        rewards = file["episode_1/rewards"][()]
+        del file["episode_1/rewards"]
+        file["episode_1"].create_dataset("rewards", (30,), "f8", external=[(str(secret), 0, 8 * 30)])
+    with pytest.raises(UserError, match="rewards lies in another file, which is not opened"):
+        datasets.prepare(HOPPER, ID)
+    with h5py.File(path, "r+") as file:
+        del file["episode_1/rewards"]
+        file["episode_1/rewards"] = rewards
+        del file["episode_3"]
+        file["episode_3"] = h5py.ExternalLink(str(path), "episode_1")
+    with pytest.raises(UserError, match="episode_3 lies in another file, which is not opened"):
+        datasets.prepare(HOPPER, ID)
+
+
+def test_rows_of_different_lengths_are_refused(folder, foreign):
+    foreign(ID, data_format="parquet")
+    (path,) = (folder / ID / "data" / "1").glob("*.parquet")
+    table = pq.read_table(path)
+    rows = table["observations"].to_pylist()
+    rows[3], rows[4] = rows[3] + rows[4][:1], rows[4][1:]  # as many numbers as before
+    column = pa.array(rows, pa.list_(pa.float64()))
+    pq.write_table(table.set_column(table.column_names.index("observations"), "observations", column), path)
+    with pytest.raises(UserError, match="its rows differ in length"):
         datasets.prepare(HOPPER, ID)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -104,6 +105,19 @@ def test_unreadable_files_are_named_once_and_the_rest_is_reported(fill, tmp_path
     text = " ".join(built(tmp_path).split())
     assert text.count("torn.parquet") == 1
     assert "Return with 1 demonstration" in text
+
+
+def test_names_that_are_no_text_are_written_out(fill, tmp_path):
+    fill({("bc", "hopper"): 300})
+    name = os.fsdecode(b"caf\xe9")
+    place = tmp_path / name
+    for folder in ("", "films"):
+        (place / folder).mkdir()
+    (tmp_path / "runs").rename(place / "runs")
+    (place / "runs" / f"{name}.parquet").write_bytes(b"torn")
+    (place / "films" / f"{name}.webp").write_bytes(b"film")
+    built(place)
+    assert r"caf\udce9" in (place / "report.html").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_a_user_error(fill, tmp_path):

@@ -1,6 +1,7 @@
 """One cell at a time, in this process: schedules, endings, divergence, timeouts, and resuming to the last bit."""
 
 import errno
+import json
 import os
 import shutil
 import time
@@ -314,6 +315,9 @@ def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path):
         ("scalar info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is a "),
         ("long info", "TypeError: the diagnostic size must be a tensor of shape (2,), one per lane; it is of "),
         ("no number", "TypeError: walker must yield its updates as a whole number, it yielded '1'"),
+        ("huge number", "ValueError: walker must yield a number of updates that can be stored, it yielded 9.2e+18"),
+        ("exit", "SystemExit: 0"),
+        ("no text", "ValueError: byte \\udcff"),
         ("narrow", "ValueError: the policy's actions have shape (2, 1, 1), not (2, 2, 1)"),
     ],
 )
@@ -323,12 +327,28 @@ def test_a_breach_of_the_contract_is_named(tmp_path, fault, message):
     assert {ending.error.startswith(message) for ending in endings.values()} == {True}, endings
 
 
+def test_notes_of_another_kind_cost_no_run(tmp_path):
+    runner.run_cell(a_cell(fault="odd notes", at=AT), Settings(tmp_path))
+    runs = Store(tmp_path).runs()
+    assert (runs["status"] == "completed").all()
+    assert all("<object object" in json.loads(versions)["5"] for versions in runs["versions"])
+
+
 def test_of_a_long_error_beginning_and_end_are_kept():
     kept = in_one_line(ValueError("the beginning " + "and so on\n" * 1000 + "the end"))
     assert kept.startswith("ValueError: the beginning and so on")
     assert kept.endswith("and so on the end")
     assert len(kept) < errors.LONGEST + 40
     assert in_one_line(MemoryError()) == "MemoryError"
+
+
+def test_an_error_that_cannot_be_told_is_named():
+    class MuteError(Exception):
+        def __str__(self):
+            raise ValueError
+
+    assert in_one_line(MuteError()) == "MuteError"
+    assert in_one_line(OSError("no file caf\udce9")) == r"OSError: no file caf\udce9"
 
 
 # ----------------------------------------------------------------------------------------------------------- offline

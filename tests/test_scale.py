@@ -20,7 +20,7 @@ def test_many_runs_are_read_and_reported(tmp_path, scaletest):
     number = 2 * len(scaletest.CELLS)
     scaletest.fill(tmp_path, number)
     assert verify(Store(tmp_path)) == (number, [])
-    scaletest.report(tmp_path)
+    scaletest.command(tmp_path, "report")
     page = (tmp_path / "README.md").read_text()
     assert page.count("`: failed (RuntimeError: made up)") == number // 100
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, runner, saving
@@ -136,3 +137,19 @@ def test_two_commands_at_once_share_the_work(tmp_path):
     assert all(len(files) == 1 for files in written.values()), "no run was written twice"
     assert set(Store(tmp_path).runs()["status"]) == {"completed"}
     assert not (tmp_path / "locks").exists()
+
+
+@pytest.mark.parametrize("part", ["checkpoints", "locks", "logs", "runs"])
+def test_nothing_behind_a_planted_link_is_changed(part, tmp_path):
+    victim, folder = tmp_path / "victim", tmp_path / "results"
+    (victim / "thesis").mkdir(parents=True)
+    (victim / "thesis" / "chapter.tex").write_text("ten years")
+    (victim / "empty.log").touch()
+    folder.mkdir()
+    (folder / part).symlink_to(victim)
+    try:
+        work(folder, a_cell())
+    except UserError as error:
+        assert "is a symbolic link, which is not followed; remove it" in str(error)  # noqa: PT017 - some runs are made
+    assert sorted(path.name for path in victim.rglob("*")) == ["chapter.tex", "empty.log", "thesis"]
+    assert (victim / "thesis" / "chapter.tex").read_text() == "ten years"

@@ -364,6 +364,7 @@ def with_record(path, changes):
         {"label": 7}, {"privileged": "no"}, {"demos": 1.5}, {"demos": True}, {"seed": 2**70}, {"episode_ids": ["a"]},
         {"episode_ids": None}, {"status": "fine"}, {"run_id": "../../escape"}, {"train_seconds": float("inf")},
         {"versions": "[]"}, {"changes": "{"}, {"audit": "{}"}, {"surprise": 1}, {"started": None},
+        {"label": "\ud800"}, {"config": '{"rate": "\\ud800"}'},
     ],
 )  # fmt: skip
 def test_records_of_wrong_types_are_set_aside(tmp_path, a_run, changes):

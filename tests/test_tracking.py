@@ -43,6 +43,16 @@ def test_files_go_where_wandb_is_told(tmp_path, monkeypatch, a_run, recorder):
     assert tracking.offline(tmp_path) == []
 
 
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch, a_run, recorder):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_DIR", raising=False)
+    made = recorder()
+    (tmp_path / "wandb").symlink_to(tmp_path)
+    with pytest.warns(tracking.TrackingWarning, match="is a symbolic link, which is not followed"):
+        tracking.mirror(*a_run(), tmp_path)
+    assert not made.modes
+
+
 def test_a_server_that_is_not_reached_is_not_waited_for(tmp_path, monkeypatch, a_run, recorder):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, but nobody listens

@@ -87,6 +87,12 @@ def walk(problem, config):
                 time.sleep(60)
             if fault == "early":
                 return
+            if fault == "exit":
+                raise SystemExit(0)
+            if fault == "no text":
+                raise ValueError("byte \udcff")
+            if fault == "odd notes":
+                problem.notes[5] = object()
         if environments.steps >= config.at:
             if fault == "nan action":
                 actions[0] = torch.nan
@@ -101,7 +107,7 @@ def walk(problem, config):
             if fault == "long info":
                 info["size"] = info["size"].repeat(2)
         environments.step(actions.numpy())
-        updates = str(environments.steps) if fault == "no number" else environments.steps
+        updates = {"no number": str(environments.steps), "huge number": 2**63}.get(fault, environments.steps)
         yield "done" if fault == "text" else Progress(updates, walker, info)
 
 

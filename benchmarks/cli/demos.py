@@ -123,6 +123,7 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
     """Write the figure of a dataset."""
     import numpy as np  # not for help, nor MuJoCo and matplotlib
 
+    from benchmarks.files import whole_file
     from benchmarks.instrument.environment import ActionScale, make, spaces
     from benchmarks.reporting.marginals import dataset_figure
 
@@ -139,8 +140,8 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
         {"expert": task.expert_return, "random": task.random_return},
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with whole_file(path) as file:
+            figure.savefig(file, format=path.suffix.removeprefix(".") or "png")
     except (OSError, ValueError) as error:
         raise UserError(f"--figure {path} cannot be written: {error}") from None
     say(f"Marginals of states and actions: {path}")

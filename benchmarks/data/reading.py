@@ -19,6 +19,7 @@ import h5py
 import minari
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.dataset
 from minari.serialization import deserialize_space
 
@@ -29,6 +30,8 @@ from .local import damaged, read_metadata
 
 FORMATS = ("hdf5", "arrow", "parquet")
 """Those of Minari, by the names in its metadata."""
+MOST_EPISODES = 1_000_000
+"""Of a dataset; metadata that tell of more are wrong."""
 
 _COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
 _Part = tuple[Mapping[str, Any], dict[str, np.ndarray]]
@@ -63,8 +66,8 @@ class Recorded:
         with self._reporting_damage():
             text = self.metadata.get("env_spec")
             found = None if text is None else json.loads(text)
-            if found is not None and not (isinstance(found, dict) and isinstance(found.get("id"), str)):
-                raise ValueError("its env_spec names no environment")
+            if found is not None and not _is_specification(found):
+                raise ValueError("its env_spec is no specification of an environment")
             return found
 
     def seeds(self) -> tuple[int | None, ...]:
@@ -115,8 +118,8 @@ class Recorded:
             raise ValueError(f"{path} is no regular file")
         with h5py.File(path, "r") as file:
             for number in numbers:
-                group = file[f"episode_{number}"]
-                yield dict(group.attrs), {name: group[name][()] for name in columns}
+                group = _own(file, f"episode_{number}")
+                yield dict(group.attrs), {name: _own(group, name)[()] for name in columns}
 
     def _from_arrow(self, numbers: Iterable[int], columns: tuple[str, ...]) -> Iterator[_Part]:
         kind = self.metadata["data_format"]
@@ -156,6 +159,8 @@ def open_dataset(dataset_id: str, folder: Path) -> Recorded:
                 raise ValueError(f"its metadata have no {name}")
         if metadata["total_episodes"] < 1:
             raise ValueError("it has no episodes")
+        if metadata["total_episodes"] > MOST_EPISODES:
+            raise ValueError(f"its metadata tell of {metadata['total_episodes']:,} episodes")
         if metadata["data_format"] not in FORMATS:
             raise ValueError(f"its format {metadata['data_format']} is none of {', '.join(FORMATS)}")
         if metadata["minari_version"] not in minari.supported_dataset_versions:
@@ -166,11 +171,32 @@ def open_dataset(dataset_id: str, folder: Path) -> Recorded:
     return Recorded(dataset_id, folder, metadata, *spaces)
 
 
+def _is_specification(found: Any) -> bool:
+    """Whether plain data have the kinds that `EnvSpec.to_json` writes."""
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        return False
+    arguments, wrappers = found.get("kwargs") or {}, found.get("additional_wrappers") or []
+    return isinstance(arguments, dict) and isinstance(wrappers, list) and all(isinstance(one, dict) for one in wrappers)
+
+
+def _own(group: h5py.Group, name: str) -> Any:
+    """A member of a group; ValueError if it lies in another file, which a link or a data set can name."""
+    link = group.get(name, getlink=True)
+    if link is None:
+        raise ValueError(f"there is no {name}")
+    found = group[name] if isinstance(link, h5py.HardLink) else None
+    if found is None or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
+        raise ValueError(f"{name} lies in another file, which is not opened")
+    return found
+
+
 def _as_array(column: pa.ChunkedArray) -> np.ndarray:
     """A column of numbers (T,), or of lists of equal length (T, d)."""
     whole = column.combine_chunks()
     if column.null_count:
         raise ValueError("a value is missing")
     if pa.types.is_list(whole.type) or pa.types.is_fixed_size_list(whole.type) or pa.types.is_large_list(whole.type):
+        if len(pa.compute.list_value_length(whole).unique()) != 1:
+            raise ValueError("its rows differ in length")
         return whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
     return whole.to_numpy(zero_copy_only=False)

@@ -19,9 +19,18 @@ LONGEST = 500
 """Characters of an error that are shown and stored."""
 
 
+def legible(text: str) -> str:
+    """A text that can be stored and printed: what is no character, such as a byte of a file's name, is written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def in_one_line(error: BaseException) -> str:
-    """Type and text of an error; of a long one the beginning and the end, as what matters may stand in either."""
-    text, half = " ".join(str(error).split()), LONGEST // 2
+    """Type and text of an error, legible; of a long one the beginning and the end: what matters may stand in either."""
+    try:
+        told = str(error)
+    except Exception:  # of somebody else's class
+        told = ""
+    text, half = " ".join(legible(told).split()), LONGEST // 2
     text = text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

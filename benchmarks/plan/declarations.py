@@ -69,7 +69,7 @@ def _check_method(owner: str, method: Method) -> None:
     try:
         cost = float(method.cost(method.config))
         method.absorbing(method.config)
-    except Exception as error:  # they are somebody else's code
+    except (Exception, SystemExit) as error:  # they are somebody else's code
         raise UserError(f"{owner}: its cost or absorbing raises {in_one_line(error)}") from error
     if not 0 <= cost < math.inf:
         raise UserError(f"{owner}: its cost must be a number from 0, it is {cost}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.files import inside, whole_file
+from benchmarks.files import inside, put
 from benchmarks.kit.errors import UserError
 
 from . import ablations, density, effort, html, page, plots, tables
@@ -101,19 +101,12 @@ def _write(folder: Path, results: Results, made: list[Table], folders: list[Path
     contents = {("tables", f"{table.name}.md"): to_markdown(table).encode() for table in made}
     contents |= {("tables", f"{table.name}.tex"): to_latex(table).encode() for table in made}
     contents |= {("figures", f"{name}.svg"): plots.svg(figure) for name, figure in figures.items()}
-    written = [_put(content, folder, *names) for names, content in contents.items()]
+    written = [put(content, folder, *names) for names, content in contents.items()]
     found = {path for part in ("tables", "figures") for glob in _GENERATED for path in inside(folder, part).glob(glob)}
     for stale in found - set(written) if earlier else ():
         stale.unlink()
     shown = [*made, page.runs_table(results)]
     shown += [table for board in results.boards if (table := tables.published_table(board.demos))]
-    _put(html.compose(results, shown, folders).encode(), folder, page.HTML)
-    _put(page.compose(results, made, list(figures)).encode(), folder, page.MARKDOWN)
+    put(html.compose(results, shown, folders).encode(), folder, page.HTML)
+    put(page.compose(results, made, list(figures)).encode(), folder, page.MARKDOWN)
     return written
-
-
-def _put(content: bytes, folder: Path, *names: str) -> Path:
-    path = inside(folder, *names)
-    with whole_file(path) as file:
-        file.write(content)
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +16,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.files import whole_file
+from benchmarks.files import put, read_regular, whole_file
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
 
 from . import style
 from .formats import EMPTY, Entry, Row, Table, to_markdown, to_rich
-from .plots import save
+from .plots import svg
 from .statistics import correlation_interval, mean_and_std
 
 ROWS = "scores.parquet"
@@ -86,10 +87,10 @@ def build(folder: Path, console: Console) -> None:
     figures = {"score-against-return": return_figure(found), "expert-with-noise": behaviours_figure(found)}
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in drawn.items():
-        save(figure, folder / name)
+        put(svg(figure), folder, f"{name}.svg")
     images = "".join(f"\n![{name}]({name}.svg)\n\n{_CAPTIONS[name]}\n" for name in drawn)
     notes = "".join(f"\nWarning: {line}.\n" for line in lines)
-    (folder / "README.md").write_text(to_markdown(shown) + notes + images, encoding="utf-8")
+    put((to_markdown(shown) + notes + images).encode(), folder, "README.md")
     console.print(f"Rows, table and figures: {escape(str(folder))}", highlight=False, soft_wrap=True)
 
 
@@ -102,6 +103,25 @@ class Correlation(NamedTuple):
     """Lower end of its 95 % interval, of the seeds at hand."""
     high: float
     """Upper end."""
+
+
+_SETTINGS = {"task": str, "demos": int, "seeds": list, "rewards": dict, "episodes": int, "stages": list}
+"""Kinds of the settings that a report tells."""
+
+
+def _fault(rows: pd.DataFrame) -> str | None:
+    """What is wrong with rows that somebody may have changed; None if nothing is."""
+    numbers = ("level", "return", *_STATISTICS)
+    if lacking := {"reward", "seed", "behaviour", *numbers} - set(rows):
+        return f"it lacks {', '.join(sorted(lacking))}"
+    if strange := [name for name in numbers if not pd.api.types.is_numeric_dtype(rows[name])]:
+        return f"{', '.join(strange)}: no numbers"
+    if strange := [name for name, kind in _SETTINGS.items() if not isinstance(rows.attrs.get(name), kind)]:
+        return f"its settings have no sound {', '.join(strange)}"
+    rewards = rows.attrs["rewards"].values()
+    if not all(isinstance(one, dict) and {"label", "normalised"} <= one.keys() for one in rewards):
+        return "its settings have no sound rewards"
+    return None
 
 
 class Diagnostics:
@@ -127,11 +147,10 @@ class Diagnostics:
             UserError: its file cannot be read.
         """
         try:
-            rows = pd.read_parquet(folder / ROWS)
+            rows = pd.read_parquet(BytesIO(read_regular(folder / ROWS)))
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise UserError(f"{folder / ROWS} cannot be read ({error}); remove it and compute it again") from None
-        if lacking := {"reward", "seed", "behaviour", "level", "return", *_STATISTICS} - set(rows):
-            fault = f"it lacks {', '.join(sorted(lacking))}"
+        if fault := _fault(rows):
             raise UserError(f"{folder / ROWS} cannot be read ({fault}); remove it and compute it again")
         return cls({str(key): value for key, value in rows.attrs.items()}, rows)
 

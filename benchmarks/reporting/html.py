@@ -16,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from benchmarks.files import inside, read_regular
+from benchmarks.kit.errors import legible
 from benchmarks.terminal import counted
 
 from . import charts, density, payload
@@ -98,7 +99,7 @@ def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:
         embedded = len(content) <= left
         left -= len(content) if embedded else 0
         source = f"data:{kind};base64,{base64.b64encode(content).decode()}" if embedded else f"films/{name}"
-        film = {"title": Path(name).stem, "video": kind.startswith("video"), "source": source}
+        film = {"title": legible(Path(name).stem), "video": kind.startswith("video"), "source": legible(source)}
         if Path(name).stem in runs.index:
             run = runs.loc[Path(name).stem]
             film |= {"title": f"{run['variant_label']} on {results.title(str(run['task']))}, seed {run['seed']}"}

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, legible
 from benchmarks.store.store import SetAside, Store
 
 from .results import Results
@@ -34,7 +34,7 @@ def read(folder: Path, console: Console, *others: Path) -> Results:
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SetAside)
-        stored = {str(one): Store(one).averages() for one in dict.fromkeys((folder, *others))}
+        stored = {legible(str(one)): Store(one).averages() for one in dict.fromkeys((folder, *others))}
     for message in sorted({str(warning.message) for warning in caught if warning.category is SetAside}):
         console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False)
     if all(runs.empty for runs, _ in stored.values()):

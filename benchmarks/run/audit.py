@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.nonfinite import ContainedEnvironments
-from benchmarks.kit.contract import Environments
 from benchmarks.kit.demonstrations import Demonstrations
 
 
@@ -26,14 +26,14 @@ class Audit:
 
     def __init__(
         self,
-        environments: Environments,
+        environments: LearnerEnvironments,
         lent: ContainedEnvironments,
         demonstrations: Sequence[Demonstrations],
         noticed: list[str],
     ) -> None:
         self._environments, self._lent, self._noticed = environments, lent, noticed
         self._demonstrations, self._hashes = demonstrations, [lane.hash for lane in demonstrations]
-        self._before = environments.steps - lent.taken
+        self._before, self._agreed = environments.steps - lent.taken, self._terms
 
     def look(self, updates: int, later: int) -> None:
         """After a step of the method that has brought its own count of updates from one number to another."""
@@ -41,6 +41,12 @@ class Audit:
             self._notice(f"it counted {later:,} updates after {updates:,}")
         if self._environments.steps != self._before + self._lent.taken:
             self._notice("it took environment steps, or changed their count, behind the environments that it was lent")
+        if self._terms != self._agreed:
+            self._notice("it changed the budget of its environments, or whether they show the true reward")
+
+    @property
+    def _terms(self) -> tuple[int, bool]:
+        return self._environments.budget, self._environments.privileged
 
     def close(self) -> None:
         """At the end."""

@@ -7,7 +7,7 @@ only once, each piece to a file of its own in `FOLDER/checkpoints/<cell_id>/`, b
 from __future__ import annotations
 
 import contextlib
-import shutil
+import errno
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -60,7 +60,8 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """The state, on the CPU; None if there is none. Warns `CheckpointWarning` of one that is not usable."""
-        remove_halves(self.path)
+        if not self._elsewhere:
+            remove_halves(self.path)
         pieces: dict[str, Tensor] = {}
 
         def read(names: list[str], place: str) -> dict[str, Tensor]:
@@ -84,11 +85,18 @@ class Checkpoint:
 
     def delete(self) -> None:
         """Remove the files if they are there and can be removed, and their folder with the last ones."""
+        if self._elsewhere:
+            return
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
         self._remove_pieces_but(())
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether a link leads to where the files lie, so that they are not ours to remove."""
+        return self.pieces.is_symlink() or self.path.parent.is_symlink()
 
     def _piece(self, name: str) -> Path:
         """Where a piece lies; OSError if that is outside the results folder, or behind a link."""
@@ -97,10 +105,10 @@ class Checkpoint:
 
     def _remove_pieces_but(self, names: Collection[str]) -> None:
         self._written &= set(names)
-        if self.pieces.is_symlink() or self.path.parent.is_symlink():  # what lies there is not ours
+        if self._elsewhere:
             return
         if not names:
-            shutil.rmtree(self.pieces, ignore_errors=True)
+            _remove_pieces(self.pieces)
             return
         kept = {self._piece(name) for name in names}
         for path in self.pieces.iterdir():
@@ -119,10 +127,14 @@ def saved_run_ids(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
 def remove_finished(folder: Path, stored: Callable[[str], int]) -> None:
     """Remove the checkpoints of runs that have all been stored since, left by a process that was killed in between.
 
+    What no checkpoint has left stays, and so does everything if the folder is a link to elsewhere.
+
     Args:
         folder: of the checkpoints; nobody may be at work there.
         stored: when the file of a run was written, by its id, in ns since the epoch; 0 if there is none.
     """
+    if folder.is_symlink():
+        return
     for path, run_ids in saved_run_ids(folder):
         with contextlib.suppress(OSError):  # somebody removed it
             saved = path.stat().st_mtime_ns
@@ -130,12 +142,24 @@ def remove_finished(folder: Path, stored: Callable[[str], int]) -> None:
                 Checkpoint(path, run_ids).delete()
     for pieces in folder.glob("*/"):
         if not pieces.with_suffix(".pt").exists():
-            shutil.rmtree(pieces, ignore_errors=True)
+            _remove_pieces(pieces)
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
+def _remove_pieces(folder: Path) -> None:
+    """Remove a folder of pieces, whole or half written; it stays if it is a link or holds anything else."""
+    with contextlib.suppress(OSError):
+        found = [] if folder.is_symlink() else list(folder.iterdir())
+        if all(path.suffix in (".pt", ".tmp") for path in found):
+            for path in found:
+                path.unlink()
+            folder.rmdir()
+
+
 def _read(path: Path) -> Any:
+    if not path.is_file():  # a pipe would be waited for
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # a large replay is not held twice
 
 

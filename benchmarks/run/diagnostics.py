@@ -282,7 +282,7 @@ def _fitted_and_scored(
         return [_values(score, one, problem.seeds) for one in visited]
     except UserError:
         raise
-    except Exception as error:  # it is somebody else's code
+    except (Exception, SystemExit) as error:  # it is somebody else's code
         traceback.print_exc()
         raise UserError(f"reward {reward.name} failed: {in_one_line(error)}") from error
 

@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.files import server_time
+from benchmarks.files import inside, server_time
 from benchmarks.kit.errors import UserError
 from benchmarks.store.store import Store
 
@@ -57,7 +57,7 @@ class Locks:
         self._over.set()
         self._thread.join()
         self.release(tuple(self.held))
-        sweep(self._locks)
+        sweep(self.folder)
 
     def take(self, run_ids: Iterable[str]) -> set[str]:
         """Take the runs that nobody else holds, also from holders that are dead; returns those of them now held.
@@ -96,7 +96,8 @@ class Locks:
 
     @property
     def _locks(self) -> Path:
-        return self.folder / "locks"
+        """OSError if it is a link to elsewhere."""
+        return inside(self.folder, "locks")
 
     def _touch(self, run_id: str) -> bool:
         holder = self.held.get(run_id)
@@ -132,8 +133,11 @@ def holders(folder: Path, run_ids: Iterable[str] | None = None) -> dict[str, str
     Args:
         folder: results folder.
         run_ids: the runs to ask for; default: all that are held.
+
+    Raises:
+        OSError: the locks cannot be looked at, or are a link to elsewhere.
     """
-    locks = Path(folder) / "locks"
+    locks = inside(folder, "locks")
     if run_ids is None:
         run_ids = sorted(os.listdir(locks)) if locks.is_dir() else []
     held = {run_id: holder for run_id in run_ids if (holder := _holder(locks / run_id)) is not None}
@@ -229,9 +233,10 @@ def _take(locks: Path, run_id: str) -> str | None:
         shutil.rmtree(ready, ignore_errors=True)
 
 
-def sweep(locks: Path) -> None:
-    """Remove what killed processes left, and the folder if nothing else is in it; what is no lock stays."""
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left among a folder's locks; what is no lock stays, or lies behind a link."""
     with contextlib.suppress(OSError):
+        locks = inside(folder, "locks")
         now = server_time(locks / f".{_my_name()}")
         for place in locks.iterdir():
             holder = _read(place) if place.name.startswith(".") else _holder(place)

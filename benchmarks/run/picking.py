@@ -145,7 +145,7 @@ class CellLocks:
     def _clear(self) -> None:
         """Let go of what dead processes hold, and finish what they had begun to store."""
         self._swept = time.monotonic()
-        sweep(self.folder / "locks")
+        sweep(self.folder)
         self._store.recover(self._all_free)
 
     def _all_free(self, run_ids: list[str]) -> bool:

@@ -319,10 +319,11 @@ def _tidy(folder: Path) -> None:
     with contextlib.suppress(OSError):  # the folder stays while there is a log in it
         Progress(folder).clear()
         Attempts(folder).clear()
-        for log in (folder / "logs").glob("*.log"):
-            if log.stat().st_size == 0:
+        logs = inside(folder, "logs")
+        for log in logs.glob("*.log"):
+            if log.lstat().st_size == 0:
                 log.unlink()
-        (folder / "logs").rmdir()
+        logs.rmdir()
     store = Store(folder)
     remove_finished(folder / "checkpoints", lambda run_id: (store.stamp(run_id) or (0, 0))[0])
 

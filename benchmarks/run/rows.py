@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import provenance
+from benchmarks.kit.errors import legible
 from benchmarks.plan.configuration import as_json
 from benchmarks.plan.grid import Run
 from benchmarks.store import policies
@@ -67,8 +68,10 @@ def shared_columns(run: Run) -> dict[str, Any]:
 def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
     """The stored record of a lane's run."""
     run = record.cell.runs[lane]
-    notes = record.notes | ({} if settings.allocation is None else {"allocation": settings.allocation})
-    return {
+    notes = {str(name): str(text) for name, text in record.notes.items()}  # a method's own
+    if settings.allocation is not None:
+        notes["allocation"] = settings.allocation
+    columns = {
         **shared_columns(run),
         "label": run.label,
         "privileged": run.privileged,
@@ -92,3 +95,4 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "eval_seconds": record.eval_seconds,
         "started": record.started,
     }
+    return {name: legible(value) if isinstance(value, str) else value for name, value in columns.items()}

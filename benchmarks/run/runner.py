@@ -50,7 +50,9 @@ def run_cell(
     except RestoringError as error:
         again = f"or delete {saves.checkpoint.path} to begin anew"
         raise UserError(f"{cell.name} cannot go on from its checkpoint: {error}, {again}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a method may also ask the process to exit, which others need
         record.end(*_verdict(error, settings))
     else:
         strictly = settings.strict and record.audit
@@ -85,7 +87,7 @@ def _drive(training: Training, holds: Callable[[], bool]) -> None:
     training.finish()
 
 
-def _verdict(error: Exception, settings: Settings) -> tuple[str, str]:
+def _verdict(error: BaseException, settings: Settings) -> tuple[str, str]:
     """Status and reason of lanes that an exception has ended; prints the traceback of what is nobody's mistake."""
     if isinstance(error, TimeUpError):
         return "timeout", f"took longer than {settings.timeout:g} seconds"

@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks.files import inside
 from benchmarks.kit.errors import in_one_line
 from benchmarks.plan.grid import Cell
 
@@ -189,6 +190,8 @@ def _begun(name: str, folder: Path, **details: Any) -> Any:
     if mode == "online" and (reason := _unreachable(_address())):
         _warn(f"{name} is kept offline: {reason}")  # wandb itself would go on trying, and wait at the end
         mode = "offline"
+    if not os.environ.get("WANDB_DIR"):
+        inside(folder, "wandb")  # wandb itself would follow a link
     place(folder).parent.mkdir(parents=True, exist_ok=True)
     begin = partial(
         wandb.init,

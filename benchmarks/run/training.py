@@ -233,9 +233,12 @@ def _environments(record: Record, method: Method, threads: int) -> LearnerEnviro
 def _whole(updates: object, method: Method) -> int:
     """The number of updates that a method yields, checked: it is stored."""
     try:
-        return operator.index(updates)  # type: ignore[arg-type]
+        number = operator.index(updates)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{method.name} must yield its updates as a whole number, it yielded {updates!r:.80}") from None
+    if abs(number) >= 2**63:
+        raise ValueError(f"{method.name} must yield a number of updates that can be stored, it yielded {number:.1e}")
+    return number
 
 
 def _seed_global_generators(seed: int) -> None:

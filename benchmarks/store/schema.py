@@ -164,7 +164,8 @@ def record_fault(record: Mapping[str, Any]) -> str | None:
         return "its columns are not those of its schema version"
     for name, kinds in _KINDS.items():
         kind = type(value := record[name])
-        if kind not in kinds or (kind is int and abs(value) > _MOST) or (kind is float and not math.isfinite(value)):
+        sound = abs(value) <= _MOST if kind is int else math.isfinite(value) if kind is float else True
+        if kind not in kinds or not sound or (kind is str and not _is_text(value)):
             return f"its record has no sound {name}"
     if not SAFE_NAME.fullmatch(record["run_id"]):
         return "its run_id is no safe file name"
@@ -198,11 +199,18 @@ def averages_fault(found: Any) -> str | None:
 def _holds(text: str, kind: type) -> bool:
     """Whether a text is JSON of a kind; the same few texts are asked about for every run."""
     try:
-        return isinstance(json.loads(text), kind)
+        found = json.loads(text)
+        return isinstance(found, kind) and _is_text(json.dumps(found, ensure_ascii=False))
     except (ValueError, RecursionError):
         return False
 
 
+def _is_text(text: str) -> bool:
+    """Whether a text can be written to a file: JSON may hold halves of characters."""
+    return text.isascii() or _HALVES.search(text) is None
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
 _MOST = 2**63 - 1
 """Largest whole number of a column."""
 
