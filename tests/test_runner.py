@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -349,6 +351,22 @@ def test_an_error_that_cannot_be_told_is_named():
 
     assert in_one_line(MuteError()) == "MuteError"
     assert in_one_line(OSError("no file caf\udce9")) == r"OSError: no file caf\udce9"
+
+
+def test_the_module_of_a_task_is_imported_where_its_runs_are_made(tmp_path, monkeypatch):
+    (tmp_path / "my_tasks.py").write_text(
+        "import gymnasium as gym\nfrom benchmarks.tasks import Task\n"
+        "gym.register('Mine-v0', 'gymnasium.envs.mujoco.inverted_pendulum_v5:InvertedPendulumEnv', "
+        "max_episode_steps=9)\nMINE = Task(name='mine', env_id='Mine-v0')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    profile = Profile(
+        name="test", tasks=("my_tasks:MINE",), methods=("toy_methods:WALKER",), seeds=(0,), steps=5, eval_episodes=1
+    )
+    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    del sys.modules["my_tasks"], gym.registry["Mine-v0"]  # as in another process
+    endings = runner.run_cell(cell, Settings(tmp_path))
+    assert [ending.status for ending in endings.values()] == ["completed"], endings
 
 
 # ----------------------------------------------------------------------------------------------------------- offline

@@ -50,6 +50,8 @@ class Run:
     privileged: bool
     """The method sees the true reward and the expert: a reference, never a contestant."""
     task: Task
+    task_reference: str
+    """What `registry.find_task` finds it by, in every process: its module may register the environment."""
     config: Any
     """The method's config for this run: defaults, the source's changes for the task, then the user's."""
     changes: str
@@ -178,6 +180,7 @@ def expand(
     tasks = registry.find_tasks(profile.tasks)
     methods = registry.find_methods(dict.fromkeys(profile.methods))
     _check_names(profile, tasks, methods.values())
+    modules = {registry.find_task(name).name: name for name in profile.tasks if ":" in name}
     hashes: dict[str, str | None] = {}
     runs: dict[str, Run] = {}
     for task, (reference, method) in itertools.product(tasks, methods.items()):
@@ -194,6 +197,7 @@ def expand(
                 label=method.label,
                 privileged=method.privileged,
                 task=task,
+                task_reference=modules.get(task.name, task.name),
                 config=config,
                 changes=changes(config, method.config),
                 seed=seed,
