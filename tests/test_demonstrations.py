@@ -42,7 +42,7 @@ def test_what_cannot_be_right_is_refused(changes, message):
 
 def test_the_row_of_the_first_bad_value_is_named():
     observations = np.zeros((6, 2), np.float32)
-    observations[4, 1] = np.inf
+    observations[4:, 1] = np.inf
     with pytest.raises(UserError, match="row 4"):
         make(observations=observations)
 

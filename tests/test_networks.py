@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.kit.networks import MLP, Critic, TanhGaussianPolicy, orthogonal
+from benchmarks.kit.sac import SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
 
@@ -91,6 +93,18 @@ def test_standardiser_uses_each_lanes_demonstrations(point_problem, absorbing):
         assert not states[:, 2:].any()
 
 
+def test_an_observation_that_mostly_has_one_value_is_always_zero(point_problem):
+    """Of four values three, two and one are the median: only the first is a switch."""
+    values = np.array([[7, 7, 1], [7, 7, 3], [7, 1, 2], [5, 9, 4]], np.float32)
+    problem = point_problem()
+    (points,) = problem.demonstrations
+    columns = {"actions": points.actions[:4], "terminated": points.terminated[:4], "episodes": points.episodes[:4]}
+    lent = replace(points, observations=values, next_observations=values.copy(), **columns)
+    standardise = Standardiser.from_demonstrations(replace(problem, demonstrations=(lent,)), floor=0.5)
+    expected = (values - values.mean(0)) / (values.std(0) + 0.5) * [0, 1, 1]
+    np.testing.assert_allclose(standardise(torch.tensor(values)[None])[0], expected, atol=1e-6)
+
+
 def test_what_lies_far_outside_the_demonstrations_is_clipped():
     standardise = Standardiser(torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 2.0))
     raw = torch.tensor([[[-1e6], [3.0 - 2 * 9.9], [3.0], [23.5], [1e6]]])
@@ -102,6 +116,7 @@ def test_critic_heads_differ_and_lanes_are_separate():
     states, actions = torch.randn(2, 4, 3), torch.randn(2, 4, 2)
     values = critic(states, actions)
     assert values.shape == (2, 2, 4)
+    assert isinstance(critic.network.norms[0], nn.Identity) != SACConfig().layer_norm
     assert not torch.allclose(values[:, 0], values[:, 1])
     values[0].sum().backward()
     for parameter in critic.parameters():

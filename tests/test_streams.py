@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from benchmarks.kit.lanes import per_lane
 from benchmarks.kit.streams import Streams
 
 
@@ -43,3 +45,12 @@ def test_state_restores_the_sequence():
     first = streams.normal(3)
     streams.load_state_dict(state)
     assert torch.equal(first, streams.normal(3))
+
+
+def test_a_setting_has_one_value_for_all_lanes_or_one_for_each(point_problem):
+    problem = point_problem(seeds=(0, 1))
+    assert per_lane(0.5, problem).tolist() == [0.5, 0.5]
+    assert per_lane((0.5, 2.0), problem).tolist() == [0.5, 2.0]
+    for values in ((0.5,), (0.5, 1.0, 2.0)):
+        with pytest.raises(ValueError, match=f"{len(values)} values for 2 lanes"):
+            per_lane(values, problem)
