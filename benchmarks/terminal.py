@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -122,6 +124,15 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def command_again() -> str:
+    """The command line that is running, to be given again; of nox where that has started it."""
+    verb = sys.argv[1:2]
+    session = {"run": "reproduce", "experts": "experts"}.get("".join(verb))
+    if session is not None and os.environ.get("NOX_CURRENT_SESSION") == session:
+        return shlex.join(["nox", "-s", session, *(["--", *sys.argv[2:]] if sys.argv[2:] else [])])
+    return shlex.join(["ndi-bench", *sys.argv[1:]])
 
 
 def say(text: str) -> None:

@@ -222,5 +222,18 @@ def test_progress_is_readable_in_80_columns(width):
     assert "walker-d0: left before its end (1/2 cells)" in console.file.getvalue()
 
 
+def test_lines_that_a_narrower_terminal_breaks_are_erased_whole():
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    (cell,) = cells(seeds=(0,))
+    with Display(console, [cell]) as display:
+        display.start(cell)
+        display._progress.refresh()
+        for width, broken in ((80, 3), (40, 6), (40, 3)):  # 62 columns are two lines in 40
+            console._width = width
+            console.file.truncate(0)
+            display.say("something")
+            assert console.file.getvalue().partition("something")[0].count("\x1b[1A") == broken - 1
+
+
 def test_durations_in_words():
     assert [duration(s) for s in (3, 89, 90, 3600, 3 * 3600)] == ["3 s", "89 s", "2 min", "60 min", "3.0 h"]

@@ -46,6 +46,22 @@ def test_rows_are_aligned_and_their_last_column_stays_whole(capsys):
     assert lines == ["A   B", "1   " + "x" * 300, "22  " + plain(EVIL)]
 
 
+@pytest.mark.parametrize(("session", "given", "again"), [
+    (None, ["run", "--out", "my results"], "ndi-bench run --out 'my results'"),
+    ("reproduce", ["run", "--out", "my results"], "nox -s reproduce -- --out 'my results'"),
+    ("reproduce", ["run"], "nox -s reproduce"),
+    ("experts", ["experts", "train", "hopper"], "nox -s experts -- train hopper"),
+    ("tests", ["run"], "ndi-bench run"),
+])  # fmt: skip
+def test_a_command_is_given_again_as_it_was_given(monkeypatch, session, given, again):
+    monkeypatch.setattr("sys.argv", ["ndi-bench", *given])
+    if session is None:
+        monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
+    else:
+        monkeypatch.setenv("NOX_CURRENT_SESSION", session)
+    assert terminal.command_again() == again
+
+
 def test_labels_of_files_put_no_codes_into_listings(tmp_path, a_run, bench):
     evil = "\x1b[2Jgone"
     run, rows = a_run()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console, print_json, print_listing, say
+from benchmarks.terminal import command_again, console, print_json, print_listing, say
 
 from .listings import AsJson
 
@@ -85,8 +83,7 @@ def train_expert(
 
     card = train(task, out, console, steps, seed, set_ or [], episodes, checkpoint_minutes)
     if card is None:
-        command = shlex.join(["ndi-bench", *sys.argv[1:]])
-        console.print(f"Interrupted; go on with:\n  {escape(command)}", soft_wrap=True)
+        console.print(f"Interrupted; go on with:\n  {escape(command_again())}", soft_wrap=True)
         raise typer.Exit(130)
     _print_returns(card["task"], card["returns"])
     files = f"{out / card['task']}.safetensors and .json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from benchmarks.kit.errors import UserError, near_miss
-from benchmarks.terminal import console, counted, say
+from benchmarks.terminal import command_again, console, counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -233,8 +232,7 @@ def _train(
     if how["wandb"]:
         _tell_of_mirror(plan.folder, shared=report and not outcome.interrupted)
     if outcome.interrupted:
-        command = shlex.join(["ndi-bench", *sys.argv[1:]])
-        onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command)}"
+        onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command_again())}"
         console.print(f"Interrupted. What is finished is stored; {onward}", soft_wrap=True)
         raise typer.Exit(130)
     if outcome.failed or plan.unfinished:

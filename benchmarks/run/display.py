@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 from rich.console import Console
+from rich.control import Control
+from rich.live_render import LiveRender
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
@@ -60,9 +63,8 @@ class Display:
         self._lines: dict[str, _Line] = {}
         self._done_cells = self._done_runs = 0
         self._seconds, self._done_seconds = sum(cell.seconds for cell in cells), 0.0
-        self._began = time.monotonic()
         self._progress = _Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            _Name(table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(8),
             TextColumn("{task.fields[done]}", justify="right", table_column=Column("done", no_wrap=True)),
             TextColumn("{task.fields[score]}", justify="right", table_column=Column("return", no_wrap=True)),
@@ -135,7 +137,7 @@ class Display:
             self._all,
             total=self._seconds,
             completed=done,
-            description=f"{self._done_runs}/{self.runs} runs in {duration(time.monotonic() - self._began)}",
+            description=f"{self._done_runs}/{self.runs} runs",
             done=f"{done / max(self._seconds, 1e-9):.0%}",
         )
 
@@ -143,11 +145,38 @@ class Display:
 class _Progress(Progress):
     """rich's table of tasks, with the names of its columns, and the first task last."""
 
+    def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
+        super().__init__(*columns, **options)
+        self.live._live_render = _Reflowed(self.console)
+
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         tasks = list(tasks)
         table = super().make_tasks_table([*tasks[1:], *tasks[:1]])
         table.show_header, table.header_style = True, "dim"
         return table
+
+
+class _Reflowed(LiveRender):
+    """Lines that are erased whole where a narrower terminal has broken each into several."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__("")
+        self._console = console
+
+    def position_cursor(self) -> Control:
+        """Codes that erase what was shown."""
+        if self._shape is not None:
+            width, height = self._shape
+            now = self._console.width
+            self._shape = min(width, now), height * ceil(max(width, 1) / now)
+        return super().position_cursor()
+
+
+class _Name(ProgressColumn):
+    """The cell; of all together, for how long they have been at work."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description + ("" if task.fields["speed"] else f" in {duration(task.elapsed or 0.0)}"))
 
 
 class _Speed(ProgressColumn):
