@@ -35,13 +35,16 @@ for name, group in {"demos": demos_app, "experts": experts_app, "store": store_a
 
 
 def main() -> None:
-    """Entry point: mistakes of the user become one line and exit code 2."""
+    """Entry point: mistakes of the user, and files that are not theirs, become one line and exit code 2."""
     accept_all_characters()
     show_own_warnings()
     try:
         app()
     except UserError as error:
         print(f"error: {plain(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {plain(str(error.filename))}: {error.strerror}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,29 +1,32 @@
 """Engines without a cluster: options, notes in the folder, what is picked, who is told what. See also test_slurm.py."""
 
 import hashlib
+import io
 import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from benchmarks import provenance
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import engines, locks, picking, queue, status, submissions
+from benchmarks.run import engines, interrupts, locks, picking, pool, queue, status, submissions
 from benchmarks.run.attempts import Attempts
-from benchmarks.run.engines import job, options
+from benchmarks.run.engines import job, options, slurm
 from benchmarks.run.interrupts import WARNING, Interrupts
 from benchmarks.run.locks import Locks
 from benchmarks.run.machine import Machine, allocation
 from benchmarks.run.picking import CellLocks
 from benchmarks.run.progress import Progress
-from benchmarks.run.record import Pulse
+from benchmarks.run.record import Ending, Pulse
 from benchmarks.run.settings import Settings
 from benchmarks.run.submissions import Submission
 
@@ -55,7 +58,7 @@ def test_options_come_by_name_and_from_files(tmp_path):
     given = [str(file), "partition=short", "mail-type=END", "setup=source env", "mem=", "parallel=20"]
     assert options.read(given) == {
         "partition": "short", "cpus_per_task": 2, "setup": ["module load cuda", "source env"], "mail_type": "END",
-        "mem": None, "array_parallelism": "20",
+        "mem": None, "array_parallelism": 20,
     }  # fmt: skip
 
 
@@ -68,6 +71,9 @@ def test_options_come_by_name_and_from_files(tmp_path):
         ("time=1\n#SBATCH --uid=0", "--slurm time: give one line"),
         ("setup=one\ntwo", "--slurm setup: give lines"),
         ("missing.toml", "--slurm missing.toml cannot be read: No such file"),
+        ("cpus=many", "--slurm cpus_per_task=many: give a whole number"),
+        ("parallel=0", "--slurm array_parallelism=0: give a whole number of at least 1"),
+        ("use-srun=0", "--slurm use_srun: this is not to be set, srun passes signals on"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(text, told):
@@ -75,10 +81,62 @@ def test_wrong_options_are_told_in_one_line(text, told):
         options.read([text])
 
 
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        (90, 5400), ("90", 5400), ("2:30", 150), ("1:30:00", 5400), ("2-12", 216_000), ("1-0:30", 88_200),
+        ("1-1:1:1", 90_061), ("UNLIMITED", 86_400),
+    ],
+)  # fmt: skip
+def test_a_time_limit_is_read_as_sbatch_reads_it(limit, seconds):
+    assert options.seconds(limit) == seconds
+
+
 def test_what_does_not_go_together_is_told_before_anything_slow(bench):
     assert bench("run", "--engine", "slrm")[2] == "error: --engine slrm: did you mean slurm? there are local, slurm\n"
     assert bench("run", "--slurm", "time=3")[2] == "error: --slurm is for --engine slurm; add that\n"
     assert bench("run", "--batch-script", "x")[2] == "error: --batch-script is for --dry-run; add that\n"
+
+
+def test_a_dry_run_says_what_the_jobs_will_take(tmp_path, bench, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is an extra")
+    (tmp_path / "srun").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    script = tmp_path / "jobs.sh"
+    code, said, _ = bench(
+        "run", "--methods", "toy_methods:WALKER", "--tasks", "inverted-pendulum", "--seeds", "0-5", "--lanes", "1",
+        "--dry-run", "--engine", "slurm", "--workers", "3", "--slurm", "parallel=2", "--slurm", "time=6",
+        "--batch-script", script,
+    )  # fmt: skip
+    assert code == 0
+    assert "3 jobs of 1 core and " in said
+    assert "core-hours" in said
+    lines = script.read_text().splitlines()
+    assert {"#SBATCH --array=0-2%2", "#SBATCH --time=6", "#SBATCH --signal=USR2@120"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "restarts", "requeued"),
+    [
+        (0, "None", 0, False),
+        (1, "None", 0, False),
+        (job.AGAIN, "None", 0, True),
+        (job.AGAIN, "None", slurm.REQUEUES, False),
+        (128 + signal.SIGKILL, "None", 1, True),
+        (128 + signal.SIGTERM, "None", 0, False),  # cancelled, or requeued by somebody else
+        (128 + signal.SIGTERM, "TimeLimit", 0, True),
+    ],
+)
+def test_a_job_requeues_itself_alone_if_it_is_to_go_on(tmp_path, code, reason, restarts, requeued):
+    for name, text in {"scontrol": f"echo $* > {tmp_path}/told", "squeue": f"echo {reason}"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {"SLURM_JOB_ID": "12", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
+    variables |= {"SLURM_RESTART_COUNT": str(restarts), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = "\n".join([f"(exit {code})", "code=$?", *slurm._requeue()])
+    subprocess.run(["bash", "-c", script], env=variables, check=False)
+    told = tmp_path / "told"
+    assert (told.read_text() if told.exists() else None) == ("requeue 12_3\n" if requeued else None)
 
 
 def test_a_machine_without_slurm_is_told_in_one_line(tmp_path, bench, monkeypatch):
@@ -204,8 +262,26 @@ def test_deaths_count_until_something_is_saved(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / f"{cell.cell_id}.pt").write_text("")
     assert [attempts.begin(cell) for _ in range(2)] == [0, 1]
+    assert attempts.read() == {cell.cell_id: 2}
     attempts.forget(cell)
     assert attempts.begin(cell) == 0
+
+
+@pytest.mark.parametrize(("number", "noted"), [(WARNING, 3), (signal.SIGTERM, None)])
+def test_a_cell_that_is_left_unsaved_counts_as_begun_if_its_time_was_up(tmp_path, monkeypatch, number, noted, bench):
+    """Else a cell whose first checkpoint lies behind the time limit would be begun for ever."""
+    (cell,) = cells(1)
+    for _ in range(2):
+        Attempts(tmp_path).begin(cell)
+
+    def leave(cell, settings, report, stop, holds):
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(pool, "run_cell", leave)
+    pool.run_cells([cell], Settings(tmp_path, attempts=5), 0, Console(file=io.StringIO()))
+    assert Attempts(tmp_path).read().get(cell.cell_id) == noted
+    _, said, _ = bench("status", tmp_path)
+    assert (f"{cell.cell_id}: begun 3 times since it was last saved" in said) == (noted is not None)
 
 
 def test_a_cell_that_kills_job_after_job_counts_as_failed(tmp_path, monkeypatch):
@@ -221,7 +297,8 @@ def test_a_cell_that_kills_job_after_job_counts_as_failed(tmp_path, monkeypatch)
     assert seen.endings[sound.run_ids[0]].status == "completed"
     ended = seen.endings[deadly.run_ids[0]]
     assert (ended.status, ended.error) == (
-        "failed", f"the jobs that made it were killed {job.ATTEMPTS} times before they had saved anything of it"
+        "failed",
+        f"{job.ATTEMPTS} jobs were killed or had to leave before they saved more of it; give them more time or memory",
     )  # fmt: skip
     assert {path.name for path in tmp_path.iterdir()} - {"policies"} == {"runs", "work.pkl"}
     record = json.loads(picking.Store(tmp_path).record(sound.run_ids[0])["versions"])
@@ -311,7 +388,30 @@ def test_the_queue_is_read_and_its_silence_told(squeue):
         queue.jobs(["7_0"])
 
 
-def test_the_first_signal_asks_and_a_second_one_ends_unless_one_is_patient():
+def test_the_jobs_of_another_command_are_left_alone(tmp_path, squeue, monkeypatch):
+    """Two commands share a folder: whoever ends first takes back only its own jobs that wait, and their folder."""
+    folder = tmp_path / "out"
+    for names, runs in ((["7_0", "7_1"], ["a", "b"]), (["8_0"], ["b", "c"]), (["9_0"], ["d"])):
+        Submission(names, runs, {}).write(submissions.new_place(folder))
+    squeue("7_0|COMPLETED|None|n|0||\n7_1|PENDING|None||0||\n8_0|PENDING|None||0||\n9_0|PENDING|None||0||")
+    seen = status.Watch(folder, ["a", "b"]).look()
+    assert [one.name for one in seen.jobs] == ["7_0", "7_1", "8_0"]
+    cancelled = []
+
+    def cancel(names):
+        cancelled.extend(names)
+        squeue("7_0|COMPLETED|None|n|0||\n7_1|CANCELLED|None||0||\n8_0|PENDING|None||0||\n9_0|PENDING|None||0||")
+
+    monkeypatch.setattr(queue, "cancel", cancel)
+    watch = status.Watch(folder, ["a", "b"])
+    ended = dict.fromkeys("ab", Ending("completed", None, 1, 1))
+    monkeypatch.setattr(watch, "_endings", lambda run_ids, stamps: ended.items())
+    slurm._finish(folder, watch, Interrupts())
+    assert cancelled == ["7_1"]
+    assert [one.jobs for _, one in submissions.submissions(folder)] == [["8_0"], ["9_0"]]
+
+
+def test_the_first_signal_asks_and_a_second_one_ends_unless_one_is_patient(monkeypatch):
     with Interrupts() as impatient:
         os.kill(os.getpid(), WARNING)
         assert impatient.asked == WARNING
@@ -321,6 +421,10 @@ def test_the_first_signal_asks_and_a_second_one_ends_unless_one_is_patient():
         os.kill(os.getpid(), WARNING)
         os.kill(os.getpid(), signal.SIGTERM)
         assert patient.asked == WARNING
+        assert not patient.overdue
+        end = time.monotonic() + interrupts.LAST_SECONDS
+        monkeypatch.setattr(time, "monotonic", lambda: end)
+        assert patient.overdue
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

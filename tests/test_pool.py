@@ -182,6 +182,26 @@ def test_a_folder_that_cannot_be_written_to_is_the_users_mistake(tmp_path, conso
         pool.run_cells(cells(), Settings(tmp_path / "file"), 1, console)
 
 
+def test_a_cell_that_cannot_be_begun_lets_the_other_cells_save_themselves(tmp_path, console):
+    long, short, last = cells(faults=("", "raise", "none"), sleep=0.05, budget=400)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / f"{last.cell_id}.log").symlink_to(tmp_path / "theirs")
+    with pytest.raises(UserError, match="is a symbolic link, which is not followed"):
+        pool.run_cells([long, short, last], Settings(tmp_path), 2, console)
+    assert [path.stem for path in (tmp_path / "checkpoints").glob("*.pt")] == [long.cell_id]
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_a_planted_folder_of_logs_is_left_alone(tmp_path, console):
+    theirs, folder = tmp_path / "theirs", tmp_path / "results"
+    folder.mkdir()
+    theirs.mkdir()
+    (theirs / "empty.log").touch()
+    (folder / "logs").symlink_to(theirs)
+    pool.run_cells(cells(budget=4), Settings(folder), 0, console)
+    assert list(theirs.iterdir()) == [theirs / "empty.log"]
+
+
 def test_a_terminal_shows_a_line_per_running_cell(tmp_path):
     console = Console(file=io.StringIO(), width=200, force_terminal=True)
     pool.run_cells(cells(sleep=0.03, seeds=(0,)), Settings(tmp_path), 0, console)

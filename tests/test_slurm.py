@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.files import variables
 from benchmarks.run import queue, submissions
+from benchmarks.run.progress import Progress
 from benchmarks.store.store import Store
 from benchmarks.store.verification import verify
 
@@ -98,6 +100,16 @@ def status(out, *options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def restarts(out):
+    """How often each job has been requeued."""
+    return {job.name: job.restarts for job in jobs(out)}
+
+
+def log(out, name):
+    """What a job has printed."""
+    return "".join(path.read_text() for path in (out / "slurm").glob(f"*/{name}_0_log.out"))
+
+
 def rows(out):
     return Store(out).evaluations()
 
@@ -120,45 +132,47 @@ def test_lost_jobs_lose_nothing(tmp_path):
     assert {path.name for path in cluster.iterdir()} <= {"runs", "policies"}
 
 
-def test_a_warned_job_saves_its_cell_and_goes_on_in_its_next_life(tmp_path):
+def test_a_time_limit_that_is_reached(tmp_path):
+    """Slurm's own signals. One run saves itself when it is warned, and goes on; one does not react, and is lost at the
+    limit; one always fails. All of them end, though whoever follows has left.
+    """
     out, here = tmp_path / "cluster", tmp_path / "here"
-    grid = ["--seeds", "0", "--set", "walker.sleep=0.5", "--checkpoint-minutes", "60"]
-    command = start(out, *grid, "--engine", "slurm", "--slurm", "time=30")
-    (name,) = running(out, 1)
-    until(lambda: list((out / "logs").glob("*.progress")))
+    methods = "toy_methods:WALKER,toy_methods:SINGLE,toy_methods:FALLER"
+    grid = ["--seeds", "0", "--set", "walker.sleep=2.7", "--set", "single.fault=hang", "--set", "faller.fault=raise"]
+    grid += ["--checkpoint-minutes", "60"]
+    limits = ["--engine", "slurm", "--slurm", "time=2", "--slurm", "signal_delay_s=15"]
+    limits += ["--slurm", f"setup=ls {out}/logs/*single*.attempts 2> /dev/null && export WALKERS_ARE_SOUND=1"]
+    command = start(out, *grid, *limits, methods=methods)
+    names = running(out, 3)
+    until(lambda: {"walker", "single"} <= {note.cell.split("-")[2] for note in Progress(out).read()})
     command.send_signal(signal.SIGINT)  # whoever follows may leave at any time
     code, said = end(command, out)
     assert code == 130
-    assert re.search(rf"go on without this command.*status --follow {out}\n.*scancel {name}\n", said, re.DOTALL), said
-    slurm("scancel", "--signal=USR2", name)  # what Slurm sends before the time limit
-    (job,) = until(lambda: [job for job in jobs(out) if job.state == "PENDING"])
-    assert job.restarts == "1"
-    assert len(list((out / "checkpoints").glob("*.pt"))) == 1, "though none was due"
-    slurm("scontrol", "update", f"JobId={name}", "StartTime=now")
-    watched = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "status", "--follow", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert watched.returncode == 0, watched.stdout
-    assert "1/1 run made (1 completed)" in watched.stdout
-    assert end(start(here, *grid, "--workers", "1"), here)[0] == 0
-    assert rows(out).equals(rows(here))
+    array = names[0].partition("_")[0]
+    assert re.search(rf"go on without this command.*status --follow {out}\n.*scancel {array}\n", said, re.DOTALL), said
 
+    makes = {note.cell.split("-")[2]: note.job for note in Progress(out).read()}
+    until(lambda: list((out / "checkpoints").glob("*walker*.pt")))  # though none was due
+    until(lambda: restarts(out)[makes["walker"]] == "1")
+    assert restarts(out)[makes["single"]] == "0", "a job is requeued alone, not with its array"
+    until(lambda: restarts(out)[makes["single"]] == "1")
+    assert "some cells had not been saved when the time was up" in log(out, makes["single"])
+    watched = status(out, "--follow")
+    assert watched.returncode == 1
+    assert "3/3 runs made" in watched.stdout
+    assert "2 completed" in watched.stdout
+    assert watched.stdout.count("failed: ValueError: first line the walker stumbled") == 1, watched.stdout
+    (fault,) = (out / "logs").glob("*.log")
+    assert "the walker stumbled" in fault.read_text()
+    assert end(start(out, *grid, *limits, methods=methods), out)[0] == 1
+    assert not list((out / "slurm").rglob("*.pkl")), "what jobs load is removed; logs stay, since a run has failed"
+    assert {path.name for path in out.iterdir()} == {"logs", "policies", "runs", "slurm"}
 
-def test_a_run_that_always_fails_stops_nobody(tmp_path):
-    out = tmp_path / "out"
-    options = ["--seeds", "0-1", "--set", "single.fault=raise", "--engine", "slurm", "--workers", "2"]
-    code, said = end(start(out, *options, methods="toy_methods:WALKER,toy_methods:SINGLE"), out)
-    assert code == 1
-    assert "4/4 runs made (2 completed, 2 failed)" in said or "4/4 runs made (2 failed, 2 completed)" in said, said
-    shown = status(out)
-    assert shown.returncode == 1
-    assert shown.stdout.count("failed: ValueError: first line the walker stumbled") == 2, shown.stdout
-    logs = [path.read_text() for path in (out / "logs").glob("*.log")]
-    assert len(logs) == 2
-    assert all("the walker stumbled" in log for log in logs)
+    with variables(WALKERS_ARE_SOUND="1"):
+        assert end(start(here, *grid, "--workers", "2", methods=methods), here)[0] == 0
+    completed = rows(here)[lambda found: found["method"] != "faller"].reset_index(drop=True)
+    made = rows(out)[lambda found: found["method"] != "faller"].reset_index(drop=True)
+    assert made.equals(completed)
 
 
 def test_a_cluster_that_refuses_the_jobs_is_quoted_in_one_line(tmp_path):
@@ -170,6 +184,18 @@ def test_a_cluster_that_refuses_the_jobs_is_quoted_in_one_line(tmp_path):
         "error: the cluster refuses the jobs: invalid partition specified: none; see --slurm"
     ], said  # fmt: skip
     assert not (out / "slurm").exists()
+
+
+def test_jobs_that_make_nothing_are_not_submitted_for_ever(tmp_path):
+    out = tmp_path / "out"
+    code, said = end(start(out, "--seeds", "0", "--engine", "slurm", "--slurm", "setup=exit 3"), out)
+    assert code == 2
+    assert re.search(r"^error: 4 times all jobs have ended without making a run, 1 run left; a log is ", said, re.M), (
+        said
+    )
+    shown = status(out)
+    assert shown.returncode == 1
+    assert shown.stdout.count("FAILED") == 4
 
 
 def test_a_full_disk_and_a_folder_that_is_none_are_told_in_one_line(tmp_path):

@@ -84,7 +84,7 @@ def walk(problem, config):
                 os.kill(os.getppid(), signal.SIGTERM)
                 time.sleep(60)
             if fault == "hang":
-                time.sleep(60)
+                time.sleep(600)
             if fault == "early":
                 return
             if fault == "exit":
@@ -145,6 +145,7 @@ def _walker(name, **options):
 
 WALKER = _walker("walker", swept=("rate",), per_task={"hopper": {"rate": 0.5}})
 SINGLE = _walker("single", lanes=False)
+FALLER = _walker("faller")
 LOOKER = Method("looker", "Looker", "Looks at demonstrations", "a test", look, LookerConfig(), online=False)
 NO_METHOD = "a string"
 MUTABLE = Method("mutable", "Mutable", "Has no frozen config", "a test", walk, config={"rate": 1})

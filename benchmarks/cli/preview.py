@@ -105,12 +105,14 @@ def show_jobs(work: Work, using: Machine, options: Sequence[str], script: Path |
         UserError: an option is wrong, the script cannot be written, or there is no Slurm here that could make it.
     """
     from benchmarks.run.engines.slurm import Slurm  # torch: not for plans of this machine
+    from benchmarks.run.locks import PATIENCE_SECONDS
 
     slurm = Slurm(options)
-    at_a_time = slurm.processes(using.device)
-    wall = makespan([cell.seconds for cell in work.cells], using.workers * at_a_time)
+    at_a_time, seconds = slurm.processes(using.device), [cell.seconds for cell in work.cells]
+    wall = makespan(seconds, slurm.at_once(using) * at_a_time)
     share = f"{counted(slurm.cores(), 'core')} and {decimal(slurm.memory(work, using))}"
-    hours = using.workers * slurm.cores() * wall / 3600
+    most = sum(seconds) / at_a_time + using.workers * PATIENCE_SECONDS  # a worker leaves that finds nothing for so long
+    hours = slurm.cores() * min(most, using.workers * wall) / 3600
     say(
         f"{counted(using.workers, 'job')} of {share}, {counted(at_a_time, 'process', 'processes')} each: "
         f"about {duration(wall)} from when they start, {hours:,.1f} core-hours"

@@ -16,7 +16,7 @@ EVERY_SECONDS = 5.0
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(help="Results folder.")] = Path("results/quick"),
+    folder: Annotated[Path, typer.Argument(help="Results folder.", readable=False)] = Path("results/quick"),
     follow: Annotated[bool, typer.Option("--follow", help="Look again and again until all is made.")] = False,
 ) -> None:
     """Show how far the work in a results folder is: runs, jobs with their logs, cells under way, what failed.

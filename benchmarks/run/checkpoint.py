@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ class Checkpoint:
             return {name: pieces[place + name] for name in names}
 
         state = fault = None
-        if self.path.exists():
+        if os.path.exists(self.path):
             try:
                 state = _read(self.path)
                 fault = None if state["run_ids"] == self.run_ids else "is of other runs and is ignored"
@@ -96,7 +97,7 @@ class Checkpoint:
     @property
     def _elsewhere(self) -> bool:
         """Whether a link leads to where the files lie, so that they are not ours to remove."""
-        return self.pieces.is_symlink() or self.path.parent.is_symlink()
+        return os.path.islink(self.pieces) or os.path.islink(self.path.parent)  # no error where one may not look
 
     def _piece(self, name: str) -> Path:
         """Where a piece lies; OSError if that is outside the results folder, or behind a link."""

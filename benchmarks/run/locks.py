@@ -34,6 +34,8 @@ PULSE_SECONDS = 20.0
 """Time between two signs of life."""
 EXPIRY_SECONDS = 300.0
 """A holder on another machine that was silent for so long is taken for dead; one on this machine is looked up."""
+PATIENCE_SECONDS = EXPIRY_SECONDS + 2 * PULSE_SECONDS
+"""Whoever holds a run has ended it within its own time, or is known to be dead after this."""
 
 
 class Locks:

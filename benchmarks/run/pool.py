@@ -110,7 +110,7 @@ def run_cells(
         pool.outcome.elsewhere = locks.elsewhere()
         for holder, number in Counter(pool.outcome.elsewhere.values()).items():
             display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
-    _tidy(Path(settings.folder))
+    _tidy(Path(settings.folder), attempts=interrupts.asked != WARNING)
     return pool.outcome
 
 
@@ -200,24 +200,33 @@ class _Pool:
         asked = False
         try:
             while True:
-                while len(self.running) < workers and (cell := self._next()) is not None:
-                    self._start(cell)
+                try:
+                    self._turn(workers)
+                except UserError as error:  # the cells under way save themselves first
+                    self.refused = self.refused or str(error)
                 if not self.running and not self._waits():
                     break
+                if self.interrupts.overdue:
+                    raise KeyboardInterrupt
                 if self.stopping and not asked:
                     asked = True
                     self.display.say("Stopping: cells save themselves and leave. Interrupt again to end at once.")
                     for worker in self.running:
                         worker.process.terminate()
                 wait([w.connection for w in self.running] + [w.process.sentinel for w in self.running], POLL_SECONDS)
-                for worker in tuple(self.running):
-                    self._attend(worker)
         finally:
-            for worker in self.running:  # only on the way out of an error or a second interrupt
+            for worker in self.running:  # only on the way out of an interrupt that does not wait
                 worker.process.kill()
                 worker.process.join()
         if self.refused is not None:
             raise UserError(self.refused)
+
+    def _turn(self, workers: int) -> None:
+        """Look after the processes there are, and give cells to as many as are free."""
+        for worker in tuple(self.running):
+            self._attend(worker)
+        while len(self.running) < workers and (cell := self._next()) is not None:
+            self._start(cell)
 
     def _next(self) -> Cell | None:
         """The next cell, if there is one now; the folder is not looked at all the time."""
@@ -237,7 +246,7 @@ class _Pool:
             died = self.attempts.begin(cell)
         if most is None or died < most:
             return False
-        reason = f"the jobs that made it were killed {died} times before they had saved anything of it"
+        reason = f"{died} jobs were killed or had to leave before they saved more of it; give them more time or memory"
         self.display.start(cell)
         self._end(cell, store_failure(Record(cell), self.settings, "failed", reason))
         return True
@@ -299,7 +308,8 @@ class _Pool:
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
         self.progress.forget(cell)
-        self.attempts.forget(cell)
+        if endings is not None or self.interrupts.asked != WARNING:
+            self.attempts.forget(cell)
         self.locks.release(cell)
         self._busy, self._look = time.monotonic(), 0.0
         self.outcome.endings |= endings or {}
@@ -309,16 +319,21 @@ class _Pool:
             self.display.say(f"  {error}{more}", "red")
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, attempts: bool) -> None:
     """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs stored since.
 
     Nothing is done while others are at work in the folder.
+
+    Args:
+        folder: results folder.
+        attempts: whether nobody goes on, so that notes of attempts are needed no longer.
     """
     if (folder / "locks").exists():
         return
     with contextlib.suppress(OSError):  # the folder stays while there is a log in it
         Progress(folder).clear()
-        Attempts(folder).clear()
+        if attempts:
+            Attempts(folder).clear()
         logs = inside(folder, "logs")
         for log in logs.glob("*.log"):
             if log.lstat().st_size == 0:

@@ -19,6 +19,7 @@ from benchmarks.store.store import Store
 from benchmarks.terminal import counted, table
 
 from . import queue, submissions
+from .attempts import Attempts
 from .locks import Stamps, holders, names
 from .progress import Note, Progress
 from .queue import Job
@@ -37,6 +38,8 @@ class Status:
     """Who makes others now."""
     notes: Collection[Note] = ()
     """How far the cells under way are."""
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    """How often jobs have begun cells since they were last saved, by the cells' ids."""
     jobs: Sequence[Job] = ()
     """What the queue says of the jobs; oldest first."""
     logs: Mapping[str, Path] = field(default_factory=dict)
@@ -91,6 +94,7 @@ class Watch:
                 stored | making.keys()
             )
             stamps = {run_id: stamp for _, one in submitted for run_id, stamp in one.stamps.items()}
+        submitted = [found for found in submitted if not set(runs).isdisjoint(found[1].runs)]
         endings = dict(self._endings(stored.intersection(runs), stamps))
         logs = {job: submissions.log(place, job) for place, one in submitted for job in one.jobs}
         fault, jobs = "", list[Job]()
@@ -98,7 +102,8 @@ class Watch:
             jobs = queue.jobs(logs)
         except queue.QueueError as error:
             fault = str(error)
-        return Status(runs, endings, making, list(Progress(self.folder).read()), jobs, logs, fault)
+        notes, attempts = list(Progress(self.folder).read()), Attempts(self.folder).read()
+        return Status(runs, endings, making, notes, attempts, jobs, logs, fault)
 
     def _endings(self, run_ids: Collection[str], stamps: Stamps) -> Iterator[tuple[str, Ending]]:
         for run_id in sorted(run_ids):
@@ -117,7 +122,7 @@ class Watch:
 
 def view(status: Status) -> RenderableType:
     """The status for people."""
-    parts: list[RenderableType] = [summary(status)]
+    parts: list[RenderableType] = [escape(summary(status))]
     shown = [job for job in status.jobs if job.alive or (status.missing and job.state != "COMPLETED")]
     if shown:
         jobs = table("Job", "State", "Node", "Requeued", "Left", "Error")
@@ -135,10 +140,11 @@ def view(status: Status) -> RenderableType:
             score = "" if note.mean_return is None else f"{note.mean_return:,.1f}"
             cells.add_row(note.cell, str(note.lanes), escape(note.activity or done), score, escape(note.job))
         parts.append(cells)
+    for cell, number in status.attempts.items():
+        if number > 1:
+            parts.append(escape(f"{cell}: begun {number} times since it was last saved"))
     for run_id, ending in status.failed.items():
         parts.append(f"[red]{escape(run_id)}: {ending.status}: {escape(ending.error or '')}[/red]")
-    if status.fault:
-        parts.append(f"[yellow]{escape(status.fault)}[/yellow]")
     return Group(*parts)
 
 
@@ -150,7 +156,8 @@ def summary(status: Status) -> str:
     states = Counter(job.state.lower() for job in status.jobs if job.alive)
     jobs = "; jobs: " + ", ".join(f"{number} {state}" for state, number in states.items()) if states else ""
     made = f"{len(status.endings)}/{counted(len(status.runs), 'run')} made" + (f" ({how})" if how else "")
-    return f"{made}, {making} under way, {len(status.missing) - making} waiting{jobs}"
+    fault = f"; {status.fault}" if status.fault else ""
+    return f"{made}, {making} under way, {len(status.missing) - making} waiting{jobs}{fault}"
 
 
 class Shown:

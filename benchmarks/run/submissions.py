@@ -50,7 +50,7 @@ def new_place(folder: Path) -> Path:
     Raises:
         UserError: the results folder cannot be written to, or others may write to what jobs load from it.
     """
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid4().hex[:8]}"
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         place = inside(folder, "slurm", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,10 +20,16 @@ OURS = {
     "signal": "signal_delay_s says how many seconds before the end a worker is told",
     "ntasks": "a job is one worker; --workers says how many there are",
     "nodes": "a job is one worker; --workers says how many there are",
+    "ntasks_per_node": "a job is one worker; --workers says how many there are",
     "requeue": "jobs are requeued",
+    "stderr_to_stdout": "there is one log",
+    "use_srun": "srun passes signals on",
+    "additional_parameters": "give each option by its name",
 }
 """Options that the engine sets itself, and why."""
 LISTS = ("setup", "teardown", "srun_args")
+NUMBERS = ("cpus_per_task", "array_parallelism", "signal_delay_s")
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 
 def read(given: Iterable[str]) -> dict[str, Any]:
@@ -42,6 +49,17 @@ def read(given: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def seconds(limit: str | float) -> int:
+    """Of a time limit as sbatch takes it, such as 90 (minutes), 1:30:00 or 2-12; a day for what it does not take."""
+    found = _TIME.fullmatch(str(limit))
+    if found is None:
+        return 24 * 3600
+    days, *rest = (int(part or 0) for part in found.group("days", "first", "second", "third"))
+    if found["days"] is None and found["third"] is None:  # minutes[:seconds]
+        rest = [0, *rest[:2]]
+    return sum(part * size for part, size in zip((days, *rest), (86_400, 3600, 60, 1), strict=True))
+
+
 def _set(options: dict[str, Any], key: str, value: Any, text: str) -> None:
     key = SHORT.get(key, key)
     if not key.isidentifier():
@@ -55,6 +73,10 @@ def _set(options: dict[str, Any], key: str, value: Any, text: str) -> None:
         options[key] = [*options.get(key, []), *value]
     elif value == "":
         options[key] = None
+    elif key in NUMBERS:
+        if not str(value).isdecimal() or int(value) < 1:
+            raise UserError(f"--slurm {key}={value}: give a whole number of at least 1")
+        options[key] = int(value)
     elif not isinstance(value, str | int | float) or "\n" in str(value):
         raise UserError(f"--slurm {key}: give one line of text or a number")
     else:

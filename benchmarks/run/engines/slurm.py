@@ -1,7 +1,8 @@
 """The engine of a Slurm cluster: one worker per job, submitted as an array by submitit, watched in the results folder.
 
 A job that is warned of its end (time limit, pre-emption) saves its cells and is requeued, as is one whose worker was
-killed, up to `REQUEUES` times. Jobs that were lost for good are replaced while the command is there to see it.
+killed or had not saved its cells by the limit, up to `REQUEUES` times. Jobs that were lost for good are replaced while
+the command is there to see it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import os
 import pickle
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -42,7 +44,8 @@ REQUEUES = 20
 RESUBMISSIONS = 3
 """How often lost jobs are replaced at most without a run that has ended meanwhile."""
 WARNING_SECONDS = 180
-"""How long before its end a job is warned, unless `signal_delay_s` says otherwise: time to save a large replay."""
+"""How long before its end a job is warned, unless `signal_delay_s` says otherwise: time to save a large replay. Within
+short time limits it is a third of them."""
 SHORTEST, LONGEST = 60, 24 * 60
 """Between how many minutes the time limit lies by default; reaching it costs a wait in the queue, but no work."""
 PROCESS_BYTES = 1.5e9
@@ -54,7 +57,7 @@ END_SECONDS = 60.0
 PROBE_BYTES = 1 << 16
 """What is written to see whether there is room."""
 KILLED = (128 + 6, 128 + 7, 128 + 9, 128 + 10, 128 + 11, 128 + 12)
-"""Exit codes of a worker that was killed, but not by the SIGTERM of whoever wants the job to end."""
+"""Exit codes of a worker that was killed, but not by a SIGTERM: that comes from whoever wants the job to end."""
 
 
 class Slurm:
@@ -76,11 +79,12 @@ class Slurm:
 
     def run(self, work: Work, using: Machine, console: Console) -> Outcome:
         """See `Engine.run`; workers are jobs. An interrupt leaves the jobs to themselves and says how to come back."""
-        if not work.cells:
-            return Outcome()
         if work.settings.anew:
             _drop_checkpoints(work)
         with Interrupts(patient=True) as interrupts:
+            if not work.cells:  # made by jobs that nobody followed to their end
+                _finish(Path(work.settings.folder), status.Watch(work.settings.folder), interrupts)
+                return Outcome()
             self._start(work, using, partial(console.print, markup=False, highlight=False))
             return self._follow(work, using, console, interrupts)
 
@@ -97,10 +101,11 @@ class Slurm:
 
     def cores(self) -> int:
         """Cores of each job."""
-        try:
-            return max(int(self.options.get("cpus_per_task", 1)), 1)
-        except ValueError:
-            raise UserError(f"--slurm cpus={self.options['cpus_per_task']}: give a whole number") from None
+        return int(self.options.get("cpus_per_task") or 1)
+
+    def at_once(self, using: Machine) -> int:
+        """Jobs that run at a time."""
+        return min(using.workers, int(self.options.get("array_parallelism") or using.workers))
 
     def processes(self, device: str) -> int:
         """Cells that each job makes at a time."""
@@ -114,7 +119,7 @@ class Slurm:
     # ---------------------------------------------------------------------------------------------------- submission
 
     def _start(self, work: Work, using: Machine, say: Callable[[str], None]) -> None:
-        """Submit as many jobs as are missing."""
+        """Submit as many jobs as are missing for these cells."""
         alive = _alive({run_id for cell in work.cells for run_id in cell.run_ids}, work.settings.folder)
         if alive:
             say(f"{counted(len(alive), 'job')} of an earlier command at work: {_range(alive)}")
@@ -163,26 +168,24 @@ class Slurm:
 
     def _defaults(self, work: Work, using: Machine) -> dict[str, Any]:
         """Options that the user may change, or add to."""
-        expected = makespan([cell.seconds for cell in work.cells], using.workers * self.processes(using.device)) / 60
-        again = "|".join(map(str, (job.AGAIN, *KILLED)))
-        # the number of an array's last job is that of the array, too: requeued by it, all would begin again
-        name = '"${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"'
-        requeue = f'[ "${{SLURM_RESTART_COUNT:-0}}" -lt {REQUEUES} ] && scontrol requeue {name}'
+        expected = (
+            makespan([cell.seconds for cell in work.cells], self.at_once(using) * self.processes(using.device)) / 60
+        )
+        limit = int(min(max(2 * expected, SHORTEST), LONGEST))
         return {
             "job_name": "ndi-bench",
-            "time": int(min(max(2 * expected, SHORTEST), LONGEST)),
+            "time": limit,
             "cpus_per_task": 1,
             "mem": f"{self.memory(work, using) / 1e6:.0f}MB",
-            "signal_delay_s": WARNING_SECONDS,
-            # since Slurm 22.05 the number of cores has to be said to each step, too
-            "setup": ['export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"', *self.options.get("setup", [])],
-            "srun_args": ["--open-mode=append", *self.options.get("srun_args", [])],
-            "teardown": [
-                "code=$?",
-                f"case $code in {again}) {requeue} ;; esac",
-                *self.options.get("teardown", []),
-                "exit $code",
+            "signal_delay_s": min(WARNING_SECONDS, options.seconds(self.options.get("time") or limit) // 3),
+            "setup": [
+                "trap : TERM  # outlive the worker, to requeue the job",
+                # since Slurm 22.05 the number of cores has to be said to each step, too
+                'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
+                *self.options.get("setup", []),
             ],
+            "srun_args": ["--open-mode=append", *self.options.get("srun_args", [])],
+            "teardown": ["code=$?", *_requeue(), *self.options.get("teardown", []), "exit $code"],
         }
 
     # ----------------------------------------------------------------------------------------------------- following
@@ -207,10 +210,23 @@ class Slurm:
                     attempts, made = 1 if len(seen.endings) > made else attempts + 1, len(seen.endings)
                     _check(folder, seen, attempts)
                     shown.say("The jobs have ended before the runs were made", "yellow")
-                    self._start(work, using, shown.say)
+                    missing = set(seen.missing)
+                    left = [cell for cell in work.cells if not missing.isdisjoint(cell.run_ids)]
+                    self._start(replace(work, cells=left), using, shown.say)
                 _pause(interrupts, POLL_SECONDS)
             _finish(folder, watch, interrupts)
         return Outcome(dict(watch.look().endings))
+
+
+def _requeue() -> list[str]:
+    """Lines of the batch script that requeue the job, if it is to go on."""
+    again, ended = "|".join(map(str, (job.AGAIN, *KILLED))), 128 + signal.SIGTERM
+    return [
+        # the number of an array's last job is that of the array, too: requeued by it, all would begin again
+        'job="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"',
+        f'requeue() {{ [ "${{SLURM_RESTART_COUNT:-0}}" -lt {REQUEUES} ] && scontrol requeue "$job"; }}',
+        f'case $code in {again}) requeue ;; {ended}) squeue -h -j "$job" -o %r | grep -q TimeLimit && requeue ;; esac',
+    ]
 
 
 def _leave(folder: Path, seen: status.Status, console: Console) -> Outcome:
@@ -248,23 +264,29 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
     if attempts > RESUBMISSIONS:
         log = seen.logs[seen.jobs[-1].name] if seen.jobs else folder
         left = counted(len(seen.missing), "run")
-        raise UserError(f"the jobs end without making the {left} that are left; the last one's log is {log}")
+        raise UserError(f"{attempts} times all jobs have ended without making a run, {left} left; a log is {log}")
 
 
 def _finish(folder: Path, watch: status.Watch, interrupts: Interrupts) -> None:
     """Take back jobs that wait for nothing, let the others end, and remove what they leave.
 
-    Logs stay where a run has failed.
+    Logs stay where a run has failed. Jobs that make other runs, too, are left alone.
     """
+    if not any(submissions.submissions(folder)):
+        return
     end, seen = time.monotonic() + END_SECONDS, watch.look()
+    over = {place: one.jobs for place, one in submissions.submissions(folder) if seen.endings.keys() >= set(one.runs)}
+    names = {name for jobs in over.values() for name in jobs}
     with contextlib.suppress(queue.QueueError):
-        queue.cancel([one.name for one in seen.jobs if one.alive and one.state != "RUNNING"])
-    while seen.alive and time.monotonic() < end and interrupts.asked is None:
+        queue.cancel([one.name for one in seen.jobs if one.name in names and one.alive and one.state != "RUNNING"])
+    while any(one.alive for one in seen.jobs if one.name in names):
+        if time.monotonic() > end or interrupts.asked is not None:
+            return
         _pause(interrupts, 1.0)
         seen = watch.look()
-    if not seen.alive and not seen.fault:
-        sound = all(ending.status == "completed" for ending in seen.endings.values())
-        for place, _ in submissions.submissions(folder):
+    if not seen.fault:
+        sound = not seen.failed
+        for place in over:
             submissions.remove(place, all_of_it=sound)
 
 
