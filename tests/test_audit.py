@@ -8,6 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from benchmarks.experts.policy import load_expert
 from benchmarks.kit.contract import Method, Progress
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
@@ -48,6 +49,8 @@ def cheat(problem, config):
                 hidden.step(action)
             if config.trick == "count":
                 hidden.steps = 3
+            if config.trick == "inner":
+                hidden.environments[1].step(action[1])
             if config.trick == "budget":
                 hidden.budget = 1000
             if config.trick == "reward":
@@ -60,7 +63,7 @@ def cheat(problem, config):
                 actions = problem.demonstrations[0].actions
                 actions.setflags(write=True)
                 actions[0] = 0.25
-        yield Progress(updates, Still())
+        yield Progress(updates, load_expert(problem.task) if config.trick == "expert" else Still())
 
 
 CHEAT = Method(name="cheat", label="Cheat", summary="Cheats", source="a test", train=cheat, config=CheatConfig())
@@ -91,9 +94,11 @@ def findable(monkeypatch, request):
         ("", []),
         ("behind", [BEHIND]),
         ("count", [BEHIND]),
+        ("inner", [BEHIND]),
         ("budget", [TERMS]),
         ("reward", [TERMS]),
         ("decreasing", ["it counted 2 updates after 4"]),
+        ("expert", ["its policy is the expert's own"]),
         ("negative", ["it counted -1 updates after 4"]),
         ("demonstrations", ["it changed its demonstrations"]),
     ],

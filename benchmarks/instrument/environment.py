@@ -333,6 +333,16 @@ class LearnerEnvironments:
         # an episode that ends in a terminal state at its very last step is terminated, not truncated
         return Transition(before, unit, outcomes, terminated, truncated & ~terminated, rewards)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody else has stepped the environments, as far as their time limits, which count too, can tell."""
+        counts = [
+            environment.get_wrapper_attr("_elapsed_steps")
+            for environment in self.environments
+            if environment.has_wrapper_attr("_elapsed_steps")
+        ]
+        return not counts or counts == list(map(len, self._actions))
+
     def state_dict(self) -> dict[str, Any]:
         """Steps, and of every lane the observation, the episode's number and its actions so far (T, A)."""
         return {

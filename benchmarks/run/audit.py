@@ -7,11 +7,14 @@ Whether a policy earns the stored returns is another question, which `ndi-bench 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.instrument.nonfinite import ContainedEnvironments
 from benchmarks.kit.demonstrations import Demonstrations
+
+SAME = 1e-6
+"""Nats below which two policies are one; a clone of the expert is further away."""
 
 
 class Audit:
@@ -39,7 +42,7 @@ class Audit:
         """After a step of the method that has brought its own count of updates from one number to another."""
         if later < max(updates, 0):
             self._notice(f"it counted {later:,} updates after {updates:,}")
-        if self._environments.steps != self._before + self._lent.taken:
+        if self._environments.steps != self._before + self._lent.taken or not self._environments.untouched:
             self._notice("it took environment steps, or changed their count, behind the environments that it was lent")
         if self._terms != self._agreed:
             self._notice("it changed the budget of its environments, or whether they show the true reward")
@@ -48,8 +51,14 @@ class Audit:
     def _terms(self) -> tuple[int, bool]:
         return self._environments.budget, self._environments.privileged
 
-    def close(self) -> None:
-        """At the end."""
+    def close(self, kl: Collection[float | None]) -> None:
+        """At the end.
+
+        Args:
+            kl: divergences from the expert in the last evaluation, as they are stored.
+        """
+        if kl and all(value is not None and value < SAME for value in kl) and not self._agreed[1]:
+            self._notice("its policy is the expert's own")
         if [lane.hash for lane in self._demonstrations] != self._hashes:
             self._notice("it changed its demonstrations")
 

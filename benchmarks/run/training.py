@@ -200,8 +200,9 @@ class Training:
         if self.method.online and self.record.steps < self.first.budget and self.progress is not None:
             steps = f"{self.record.steps:,} of {self.first.budget:,} environment steps"
             warnings.warn(f"{self.record.cell.name} has ended after {steps}", EarlyEnd, stacklevel=2)
-        self._audit.close()
         self.evaluate(final=True)
+        rows = [row for lane in self.record.alive for row in self.record.evaluations[lane]]
+        self._audit.close([row["kl"] for row in rows if row["final"]])
         self.pulse(now=True)
 
     def _told(self, what: str, done: int, most: int) -> None:
