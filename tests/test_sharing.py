@@ -13,9 +13,10 @@ from rich.console import Console
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
-from benchmarks.run import pool, runner, saving
+from benchmarks.run import pool, rows, runner, saving
 from benchmarks.run.locks import Locks
 from benchmarks.run.picking import CellLocks
+from benchmarks.run.record import Record
 from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 
@@ -153,3 +154,15 @@ def test_nothing_behind_a_planted_link_is_changed(part, tmp_path):
         assert "is a symbolic link, which is not followed; remove it" in str(error)  # noqa: PT017 - some runs are made
     assert sorted(path.name for path in victim.rglob("*")) == ["chapter.tex", "empty.log", "thesis"]
     assert (victim / "thesis" / "chapter.tex").read_text() == "ten years"
+
+
+def test_a_run_whose_worker_was_killed_is_tried_again_from_its_checkpoint(tmp_path):
+    cell, settings, steps = a_cell(), Settings(tmp_path), []
+    leave = iter([False] * 7 + [True])
+    assert runner.run_cell(cell, settings, stop=lambda: next(leave)) is None
+    rows.store_failure(Record(cell), settings, "failed", "the worker process was killed by SIGKILL")
+    pool._tidy(tmp_path, attempts=True)
+    runner.run_cell(cell, settings, report=lambda pulse: steps.append(pulse.steps))
+    assert steps[0] == 9
+    assert set(Store(tmp_path).runs()["status"]) == {"completed"}
+    assert not (tmp_path / "checkpoints").exists()

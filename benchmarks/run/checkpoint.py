@@ -126,13 +126,13 @@ def saved_run_ids(folder: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def remove_finished(folder: Path, stored: Callable[[str], int]) -> None:
-    """Remove the checkpoints of runs that have all been stored since, left by a process that was killed in between.
+    """Remove the checkpoints of runs that have all ended since, left by a process that was killed in between.
 
     What no checkpoint has left stays, and so does everything if the folder is a link to elsewhere.
 
     Args:
         folder: of the checkpoints; nobody may be at work there.
-        stored: when the file of a run was written, by its id, in ns since the epoch; 0 if there is none.
+        stored: when the result of a run was written, by its id, in ns since the epoch; 0 if there is none.
     """
     if folder.is_symlink():
         return

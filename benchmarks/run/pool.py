@@ -320,9 +320,10 @@ class _Pool:
 
 
 def _tidy(folder: Path, attempts: bool) -> None:
-    """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs stored since.
+    """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs that have ended since.
 
-    Nothing is done while others are at work in the folder.
+    A run whose worker was killed can be tried again from its checkpoint, which stays. Nothing is done while others are
+    at work in the folder.
 
     Args:
         folder: results folder.
@@ -340,7 +341,14 @@ def _tidy(folder: Path, attempts: bool) -> None:
                 log.unlink()
         logs.rmdir()
     store = Store(folder)
-    remove_finished(folder / "checkpoints", lambda run_id: (store.stamp(run_id) or (0, 0))[0])
+
+    def ended(run_id: str) -> int:
+        with contextlib.suppress(UserError):
+            if store.status(run_id) in ("completed", "diverged"):
+                return (store.stamp(run_id) or (0, 0))[0]
+        return 0
+
+    remove_finished(folder / "checkpoints", ended)
 
 
 @contextlib.contextmanager
