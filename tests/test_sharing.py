@@ -18,6 +18,7 @@ from benchmarks.run.locks import Locks
 from benchmarks.run.picking import CellLocks
 from benchmarks.run.record import Record
 from benchmarks.run.settings import Settings
+from benchmarks.run.tidying import tidy
 from benchmarks.store.store import Store
 
 
@@ -161,7 +162,7 @@ def test_a_run_whose_worker_was_killed_is_tried_again_from_its_checkpoint(tmp_pa
     leave = iter([False] * 7 + [True])
     assert runner.run_cell(cell, settings, stop=lambda: next(leave)) is None
     rows.store_failure(Record(cell), settings, "failed", "the worker process was killed by SIGKILL")
-    pool._tidy(tmp_path, attempts=True)
+    tidy(tmp_path, attempts=True)
     runner.run_cell(cell, settings, report=lambda pulse: steps.append(pulse.steps))
     assert steps[0] == 9
     assert set(Store(tmp_path).runs()["status"]) == {"completed"}

@@ -27,11 +27,9 @@ from rich.console import Console
 from benchmarks.files import inside, variables
 from benchmarks.kit.errors import UserError
 from benchmarks.plan.grid import Cell
-from benchmarks.store.store import Store
 from benchmarks.terminal import counted
 
 from .attempts import Attempts
-from .checkpoint import remove_finished
 from .display import Display
 from .interrupts import WARNING, Interrupts
 from .locks import Locks, Stamps
@@ -42,6 +40,7 @@ from .record import Ending, Pulse, Record
 from .rows import store_failure
 from .runner import run_cell
 from .settings import ONE_THREAD, Settings
+from .tidying import tidy
 
 GRACE_SECONDS = 60.0
 """How long after its timeout a cell is ended by force that has not ended by itself."""
@@ -110,7 +109,7 @@ def run_cells(
         pool.outcome.elsewhere = locks.elsewhere()
         for holder, number in Counter(pool.outcome.elsewhere.values()).items():
             display.say(f"{counted(number, 'run')} left to {holder}, which is making them", "yellow")
-    _tidy(Path(settings.folder), attempts=interrupts.asked != WARNING)
+    tidy(Path(settings.folder), attempts=interrupts.asked != WARNING)
     return pool.outcome
 
 
@@ -317,38 +316,6 @@ class _Pool:
         for error in dict.fromkeys(ending.error for ending in (endings or {}).values() if ending.error):
             more = f" (see {log})" if log is not None and log.exists() else ""
             self.display.say(f"  {error}{more}", "red")
-
-
-def _tidy(folder: Path, attempts: bool) -> None:
-    """Remove what killed processes left and nobody needs: empty logs, and checkpoints of runs that have ended since.
-
-    A run whose worker was killed can be tried again from its checkpoint, which stays. Nothing is done while others are
-    at work in the folder.
-
-    Args:
-        folder: results folder.
-        attempts: whether nobody goes on, so that notes of attempts are needed no longer.
-    """
-    if (folder / "locks").exists():
-        return
-    with contextlib.suppress(OSError):  # the folder stays while there is a log in it
-        Progress(folder).clear()
-        if attempts:
-            Attempts(folder).clear()
-        logs = inside(folder, "logs")
-        for log in logs.glob("*.log"):
-            if log.lstat().st_size == 0:
-                log.unlink()
-        logs.rmdir()
-    store = Store(folder)
-
-    def ended(run_id: str) -> int:
-        with contextlib.suppress(UserError):
-            if store.status(run_id) in ("completed", "diverged"):
-                return (store.stamp(run_id) or (0, 0))[0]
-        return 0
-
-    remove_finished(folder / "checkpoints", ended)
 
 
 @contextlib.contextmanager
