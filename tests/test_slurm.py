@@ -100,6 +100,11 @@ def status(out, *options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def makers(out):
+    """Which job makes which method's cell."""
+    return {note.cell.split("-")[2]: note.job for note in Progress(out).read()}
+
+
 def restarts(out):
     """How often each job has been requeued."""
     return {job.name: job.restarts for job in jobs(out)}
@@ -144,29 +149,28 @@ def test_a_time_limit_that_is_reached(tmp_path):
     limits += ["--slurm", f"setup=ls {out}/logs/*single*.attempts 2> /dev/null && export WALKERS_ARE_SOUND=1"]
     command = start(out, *grid, *limits, methods=methods)
     names = running(out, 3)
-    until(lambda: {"walker", "single"} <= {note.cell.split("-")[2] for note in Progress(out).read()})
+    makes = until(lambda: (found := makers(out)).keys() >= {"walker", "single"} and found)
     command.send_signal(signal.SIGINT)  # whoever follows may leave at any time
     code, said = end(command, out)
     assert code == 130
     array = names[0].partition("_")[0]
     assert re.search(rf"go on without this command.*status --follow {out}\n.*scancel {array}\n", said, re.DOTALL), said
 
-    makes = {note.cell.split("-")[2]: note.job for note in Progress(out).read()}
     until(lambda: list((out / "checkpoints").glob("*walker*.pt")))  # though none was due
-    until(lambda: restarts(out)[makes["walker"]] == "1")
+    until(lambda: restarts(out)[makes["walker"]] != "0")
     assert restarts(out)[makes["single"]] == "0", "a job is requeued alone, not with its array"
-    until(lambda: restarts(out)[makes["single"]] == "1")
+    until(lambda: restarts(out)[makes["single"]] != "0")
     assert "some cells had not been saved when the time was up" in log(out, makes["single"])
     watched = status(out, "--follow")
     assert watched.returncode == 1
     assert "3/3 runs made" in watched.stdout
     assert "2 completed" in watched.stdout
     assert watched.stdout.count("failed: ValueError: first line the walker stumbled") == 1, watched.stdout
-    (fault,) = (out / "logs").glob("*.log")
-    assert "the walker stumbled" in fault.read_text()
     assert end(start(out, *grid, *limits, methods=methods), out)[0] == 1
     assert not list((out / "slurm").rglob("*.pkl")), "what jobs load is removed; logs stay, since a run has failed"
-    assert {path.name for path in out.iterdir()} == {"logs", "policies", "runs", "slurm"}
+    (fault,) = (out / "logs").iterdir()
+    assert "the walker stumbled" in fault.read_text()
+    assert {path.name for path in out.iterdir()} == {"logs", "runs", "slurm"}
 
     with variables(WALKERS_ARE_SOUND="1"):
         assert end(start(here, *grid, "--workers", "2", methods=methods), here)[0] == 0
@@ -190,9 +194,7 @@ def test_jobs_that_make_nothing_are_not_submitted_for_ever(tmp_path):
     out = tmp_path / "out"
     code, said = end(start(out, "--seeds", "0", "--engine", "slurm", "--slurm", "setup=exit 3"), out)
     assert code == 2
-    assert re.search(r"^error: 4 times all jobs have ended without making a run, 1 run left; a log is ", said, re.M), (
-        said
-    )
+    assert "\nerror: 4 times all jobs have ended without making a run, 1 run left; a log is " in said, said
     shown = status(out)
     assert shown.returncode == 1
     assert shown.stdout.count("FAILED") == 4

@@ -55,14 +55,15 @@ def walk(problem, config):
     walker = Narrow(problem) if config.fault == "narrow" else Walker(problem)
     problem.keep(walker=walker)
     environments = problem.environments
-    fault = "" if os.environ.get("WALKERS_ARE_SOUND") else config.fault
+    sound = bool(os.environ.get("WALKERS_ARE_SOUND"))
+    fault, pause = ("", 0.0) if sound else (config.fault, config.sleep)
     rate = torch.tensor(config.rate).reshape(-1, 1, 1)
     while environments.steps < problem.budget:
         observations = torch.as_tensor(environments.observations).unsqueeze(1)
         actions = walker.act(observations)[:, 0] + 0.1 * walker.noise.normal(problem.action_size)
         walker.weights = walker.weights + rate * walker.steps.normal(*walker.weights.shape[1:])
         info = {"size": walker.weights.square().mean((1, 2))}
-        time.sleep(config.sleep)
+        time.sleep(pause)
         if environments.steps == config.at:
             if fault == "raise":
                 raise ValueError("first line\nthe walker stumbled")
