@@ -46,6 +46,6 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked is not None and not self.patient:
             raise KeyboardInterrupt
-        if self.asked == WARNING and number == signal.SIGTERM:
+        if self.asked is not None and self.asked == WARNING and number == signal.SIGTERM:
             self._end = min(self._end, time.monotonic() + LAST_SECONDS)
         self.asked = self.asked or number
