@@ -229,6 +229,10 @@ def _train(
         raise typer.Exit(130)
     if report and not outcome.interrupted:
         reporting.build(plan.folder, console)
+        say(
+            f"Next: `ndi-bench render RUN {plan.folder}` films a run beside the expert (`ndi-bench store ls "
+            f"{plan.folder}` lists them); `ndi-bench run --profile desk` trains on larger tasks"
+        )
     if how["wandb"]:
         _tell_of_mirror(plan.folder, shared=report and not outcome.interrupted)
     if outcome.interrupted:

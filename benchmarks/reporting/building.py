@@ -51,8 +51,9 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
     stored = [one for one in folders if len(folders) == 1 or not density.stored(one)]
     results = read(stored[0] if stored else folders[0], console, *stored[1:])
     made = _tables(results)
-    for table in without_repeats(made[:2]):
-        for part in to_rich(table, console.width):
+    returns, normalized = made[:2]
+    for table in without_repeats([normalized, returns]):  # the last screen shows the returns
+        for part in to_rich(table, console.width, notes_first=table.name == returns.name):
             console.print(part)
         console.print()
     try:

@@ -80,8 +80,11 @@ def without_repeats(tables: Sequence[Table]) -> list[Table]:
     return shown
 
 
-def to_rich(table: Table, width: int) -> list[RenderableType]:
-    """The table for a terminal of so many columns, split into several where it is too wide, and its notes."""
+def to_rich(table: Table, width: int, notes_first: bool = False) -> list[RenderableType]:
+    """The table for a terminal of so many columns, split into several where it is too wide, and its notes.
+
+    With `notes_first` only the footnotes stand below it, so that the table is what is seen last.
+    """
     columns = [_aligned(table, column) for column in range(len(table.header) - 1)]
     labels = [("  " if row.quiet else "") + row.label for section in table.sections for row in section]
     gap = 2  # one column of padding, one of the box
@@ -99,8 +102,9 @@ def to_rich(table: Table, width: int) -> list[RenderableType]:
     faces: list[RenderableType] = [
         _rich_part(table, part, [columns[i] for i in part], labels, first - gap) for part in parts
     ]
-    notes = [Text(line, style="dim") for line in _note_lines(table)]
-    return [*(Padding(item, (0, 0, 1, 0)) for item in (title, *faces)), *notes]
+    marked, told = ([Text(line, style="dim") for line in lines] for lines in (_footnotes(table), table.notes))
+    shown = [Padding(item, (0, 0, 1, 0)) for item in (title, *faces)]
+    return [*told, Text(), *shown, *marked] if notes_first else [*shown, *marked, *told]
 
 
 def _label_limit(width: int) -> int:
@@ -145,9 +149,12 @@ def _superscript(letters: str) -> str:
     return "".join(_SUPERSCRIPTS[letter] for letter in letters)
 
 
+def _footnotes(table: Table) -> list[str]:
+    return [f"{_superscript(table.letter(Entry('', note=note)))} {note}" for note in table.entry_notes]
+
+
 def _note_lines(table: Table) -> list[str]:
-    marked = [f"{_superscript(table.letter(Entry('', note=note)))} {note}" for note in table.entry_notes]
-    return [*marked, *table.notes]
+    return [*_footnotes(table), *table.notes]
 
 
 _MARKDOWN = re.compile(r"[\\`*<&$~]|(?<=\])\(|(?<!\w)_|_(?!\w)")
