@@ -145,7 +145,18 @@ def test_a_changed_policy_is_refused_and_named(stored, bench):
         assert (code, out) == (2, "")
         assert reason in error
         assert error.count("\n") == 1
-    assert sum("policy" in found.reason for found in verify(stored)[1]) == 3
+    wrong = [found.reason for found in verify(stored)[1] if found.wrong]
+    assert len(wrong) == 2
+    assert all("policy" in reason for reason in wrong)
+
+
+def test_a_folder_passed_on_without_its_policies_is_sound(stored, bench, tmp_path):
+    for path in (stored.folder / "policies").iterdir():
+        path.unlink()
+    code, out, _ = bench("store", "verify", str(stored.folder))
+    assert code == 0
+    assert "3 missing; only play, render and films need them" in out
+    assert merging.merge([stored.folder], tmp_path / "again").copied == sorted(stored.runs()["run_id"])
 
 
 def test_play_says_what_differs(stored, bench):

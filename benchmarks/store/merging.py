@@ -54,8 +54,9 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     for run_id, (path, record) in sorted(chosen.items()):
         held = target.record(run_id)
         if held is None or (held["status"] != "completed" and rank(record) > rank(held)):
-            if record["policy_sha256"]:
-                policies.write(out, run_id, policies.read(path.parent.parent, record))
+            source = path.parent.parent
+            if record["policy_sha256"] and not policies.is_missing(source, record):
+                policies.write(out, run_id, policies.read(source, record))
             target.adopt(path)
             merged.copied.append(run_id)
         else:

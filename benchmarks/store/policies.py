@@ -1,11 +1,13 @@
 """Final policies of stored runs: `FOLDER/policies/<run_id>.safetensors`, whose SHA-256 stands in the run's record.
 
-A policy is written before its run, so that a run that names one has it; one without a run does no harm.
+A policy is written before its run, so that a run that names one has it, unless the folder was passed on without; one
+without a run does no harm.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,14 @@ def read(folder: Path, record: Mapping[str, Any]) -> bytes:
     if isinstance(found, str):
         raise UserError(f"{Path(folder) / FOLDER / _name(record['run_id'])}: {found}")
     return found
+
+
+def is_missing(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a run's policy is not there: a folder may be passed on without its policies, which are large."""
+    try:
+        return not os.path.lexists(place(folder, record["run_id"]))
+    except OSError:
+        return False
 
 
 def fault(folder: Path, record: Mapping[str, Any]) -> str | None:

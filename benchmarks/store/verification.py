@@ -21,7 +21,7 @@ class Finding(NamedTuple):
     path: Path
     reason: str
     wrong: bool
-    """Whether somebody should look at it; leftovers of killed processes and equal copies do no harm."""
+    """Whether somebody should look at it; leftovers, equal copies and missing policies do no harm."""
 
 
 def verify(store: Store) -> tuple[int, list[Finding]]:
@@ -33,13 +33,16 @@ def verify(store: Store) -> tuple[int, list[Finding]]:
     found = [Finding(path, reason, wrong) for path, reason, wrong in store.others()]
     sound: dict[str, tuple[Path, dict[str, Any]]] = {}
     copies: list[tuple[Path, dict[str, Any]]] = []
+    without = 0
     for path, run in store.scan():
         if isinstance(run, runfile.NotARunError):
             found.append(Finding(path, str(run), True))
             continue
         record, averages, rows = run
         found += [Finding(path, fault, True) for fault in _faults(record, averages, rows)]
-        if record["policy_sha256"] and (fault := policies.fault(store.folder, record)):
+        if record["policy_sha256"] and policies.is_missing(store.folder, record):
+            without += 1
+        elif record["policy_sha256"] and (fault := policies.fault(store.folder, record)):
             found.append(Finding(path, fault, True))
         if record["run_id"] == path.stem:
             sound[path.stem] = path, record
@@ -53,6 +56,9 @@ def verify(store: Store) -> tuple[int, list[Finding]]:
             found.append(Finding(path, f"it is a copy of {named.name}, which counts", False))
         else:
             found.append(Finding(path, f"it holds another result of the run in {named.name}; keep one of them", True))
+    if without:
+        reason = f"{without} missing; only play, render and films need them"
+        found.append(Finding(store.folder / policies.FOLDER, reason, False))
     return len(sound), sorted(found)
 
 
