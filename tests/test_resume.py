@@ -17,7 +17,7 @@ from benchmarks.store.store import Store
 BUDGET = 60
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """Passes through the runner as nothing else does: what has not been saved by then is lost."""
 
 
