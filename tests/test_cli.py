@@ -44,7 +44,7 @@ LIGHT = {
     "run --methods bc --tasks hoper": "did you mean hopper?",
     "run --methods bc,sca --tasks hopper": "did you mean sac?",
     "run --methods bc --tasks hopper --retry fail": "did you mean failed?",
-    "run --profile paper --dry-run": "humanoid-ndi-ebm-d1-s14-",
+    "run --profile paper --dry-run --out results/mine": "humanoid-ndi-ebm-d1-s14-",
     "compare results/desk": "there is nothing to compare with",
 }
 """What is told at once: commands, and something they print."""
