@@ -176,9 +176,8 @@ def run(
     from benchmarks.run import engines, pool  # torch: a plan alone needs none
 
     using = using or machine(plan)
-    how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "wandb": wandb, "strict": strict}
-    how["live"] = live
-    todo = work(plan, using, policies=policies, **how)
+    how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "policies": policies, "strict": strict}
+    todo = work(plan, using, wandb=wandb, live=live, **how)
     try:
         return (engine or engines.engine("local")).run(todo, using, console or terminal.console)
     except KeyboardInterrupt:

@@ -220,6 +220,7 @@ def _train(
 ) -> None:
     """Make the runs of a plan as `experiment.run` does, and end with the report and the exit code."""
     from benchmarks import experiment, reporting  # as in `run`; pandas, matplotlib
+    from benchmarks.run import tracking
 
     if report:
         reporting.check_place(plan.folder)
@@ -233,8 +234,10 @@ def _train(
             f"Next: `ndi-bench render RUN {plan.folder}` films a run beside the expert (`ndi-bench store ls "
             f"{plan.folder}` lists them); `ndi-bench run --profile desk` trains on larger tasks"
         )
+        if how["wandb"]:
+            tracking.share(plan.folder)
     if how["wandb"]:
-        _tell_of_mirror(plan.folder, shared=report and not outcome.interrupted)
+        _tell_of_mirror(plan.folder)
     if outcome.interrupted:
         onward = "--rerun would begin all of it anew" if plan.rerun else f"go on with:\n  {escape(command_again())}"
         console.print(f"Interrupted. What is finished is stored; {onward}", soft_wrap=True)
@@ -253,12 +256,10 @@ def _statuses(text: str | None) -> list[str]:
     return chosen
 
 
-def _tell_of_mirror(folder: Path, shared: bool) -> None:
-    """Say where wandb's files are, and how those that are kept offline come to the server; share the report first."""
+def _tell_of_mirror(folder: Path) -> None:
+    """Say where wandb's files are, and how those that are kept offline come to the server."""
     from benchmarks.run import tracking  # as in `run`
 
-    if shared:
-        tracking.share(folder)
     place, kept = tracking.place(folder), tracking.offline(folder)
     if place.is_dir():
         say(f"wandb's files are in {place}")

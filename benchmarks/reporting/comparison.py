@@ -106,8 +106,9 @@ def compare(
         drawn, returns, normalized, lines, verdicts, strict=False
     ):
         lost = int((~cell["counted"] & other["counted"]).sum())
-        met = Match(first, second, ours.title(task), demos, *_partners(cell, other), gap, share, lost, line.found, "")
-        matches.append(met._replace(verdict=f"{WORSE}: {lost} failed" if lost else verdict))
+        told = f"{WORSE}: {lost} failed" if lost else verdict
+        met = _partners(cell, other)
+        matches.append(Match(first, second, ours.title(task), demos, *met, gap, share, lost, line.found, told))
     return matches, [
         Total(*pair, line.found, verdict)
         for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True)

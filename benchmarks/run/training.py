@@ -72,7 +72,7 @@ class Training:
     ) -> None:
         self.record, self.settings, self.saves, self._report, self._stop = record, settings, saves, report, stop
         self.first = record.cell.first
-        registry.find_task(self.first.task_reference)
+        registry.find_task(self.first.task_reference)  # its module may register the environment, here too
         self.method, self.device = registry.find_method(self.first.reference), torch.device(settings.device)
         self.progress: Progress | None = None
         self._last_pulse, self._began, self._activity = -np.inf, 0.0, ""

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.kit.errors import legible
+
 SCHEMA_VERSION = 5
 """Raised with every change of the files; older ones are read as if they were new, newer ones are set aside, never
 misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations, version 4 their
@@ -207,10 +209,9 @@ def _holds(text: str, kind: type) -> bool:
 
 def _is_text(text: str) -> bool:
     """Whether a text can be written to a file: JSON may hold halves of characters."""
-    return text.isascii() or _HALVES.search(text) is None
+    return text.isascii() or legible(text) == text
 
 
-_HALVES = re.compile("[\ud800-\udfff]")
 _MOST = 2**63 - 1
 """Largest whole number of a column."""
 
