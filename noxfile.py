@@ -1,7 +1,7 @@
 """Sessions of the suite: `nox -s reproduce` runs the main job, `nox -s tests` the tests; `nox --list` shows all.
 
 Every session installs the package in editable mode with the exact pins of `constraints.txt`. Cluster users with a
-torch of their own add `--no-venv` to run a session in the current environment.
+torch of their own add `--no-venv`: nothing is installed then, and a session runs in the environment that nox is in.
 """
 
 import os
@@ -27,7 +27,9 @@ SOURCES = ("benchmarks", "baselines", "ndi", "tests", "noxfile.py")
 
 
 def install(session: nox.Session, *extras: str) -> None:
-    """Install the checkout, with the pinned version of everything."""
+    """Install the checkout, with the pinned version of everything, unless the user brings an environment."""
+    if not session.virtualenv.is_sandboxed:
+        return
     target = f".[{','.join(extras)}]" if extras else "."
     session.install("-q", "-e", target, "-c", "constraints.txt")
 
@@ -71,7 +73,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build and install the wheel as the Dockerfile does, then run and report `smoke` in an empty folder."""
+    """Build and install the wheel as the Dockerfile does, then run and report `smoke` in an empty folder.
+
+    With `--no-venv` it takes the place of the checkout in the environment that nox is in.
+    """
     folder = Path(session.create_tmp())
     shutil.rmtree(folder)
     checkout = shutil.copytree(".", folder / "suite", ignore=shutil.ignore_patterns(".*", "results", "build", "dist"))

@@ -1,6 +1,9 @@
 """The files of a release agree with each other; `nox -s wheel` tries the wheel itself."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,4 +61,16 @@ def test_every_package_is_in_the_wheel():
 def test_commits_are_checked_as_ci_does():
     assert "entry: nox -s lint\n" in text(".pre-commit-config.yaml")
     assert f'"nox=={pins("constraints.txt")["nox"]}"' in text(".pre-commit-config.yaml")
-    assert re.search(r'nox" -s lint wheel tests$', text(".ci/run"), re.MULTILINE)
+    assert re.search(r"nox --no-venv -s lint tests wheel$", text(".ci/run"), re.MULTILINE)
+
+
+def test_a_users_own_environment_is_taken_as_it_is(tmp_path):
+    """Nothing is installed into it: the stand-in for the command runs, and no pip does."""
+    for name, body in (("ndi-bench", 'echo "$@"'), ("pip", "exit 1"), ("uv", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    command = [sys.executable, "-m", "nox", "--no-venv", "-f", str(ROOT / "noxfile.py"), "-s", "report", "--", "mine"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PATH": path})
+    assert done.returncode == 0, done.stderr
+    assert "report mine" in done.stdout
