@@ -10,12 +10,14 @@ from pathlib import Path
 
 import nox
 
-nox.options.default_venv_backend = "venv"
+nox.options.default_venv_backend = "uv|venv"  # uv, where it is, installs in seconds what takes pip minutes
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
 
-if "PIP_FIND_LINKS" in os.environ:  # lets `nox -db uv` see the same local wheels as pip
-    os.environ.setdefault("UV_FIND_LINKS", os.environ["PIP_FIND_LINKS"])
+for option in ("FIND_LINKS", "EXTRA_INDEX_URL"):  # uv shall see what pip sees
+    if f"PIP_{option}" in os.environ:
+        os.environ.setdefault(f"UV_{option}", os.environ[f"PIP_{option}"])
+os.environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # and choose as pip does
 
 # One torch thread a process: the runner starts one process per core, and more threads would only fight for them.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -71,7 +73,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
 
 
-@nox.session
+@nox.session(venv_backend="venv")  # with pip, as in the image
 def wheel(session: nox.Session) -> None:
     """Build and install the wheel as the Dockerfile does, then run and report `smoke` in an empty folder.
 
@@ -135,7 +137,7 @@ def pages(session: nox.Session) -> None:
     session.run("python", "tests/pages.py")
 
 
-@nox.session
+@nox.session(venv_backend="venv")
 def lock(session: nox.Session) -> None:
     """Write `constraints.txt` and `requirements.lock` anew, from an environment without pins; then run the tests."""
     session.install("-e", ".[dev,wandb,hub,slurm,video]", "torch==2.13.0", "mujoco==4.0.0", "uv")

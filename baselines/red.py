@@ -149,6 +149,7 @@ METHOD = Method(
         "ant": {"sac.cloned": 10_000},
     },
     cost=lambda config: 1.1 * config.sac.cost,
+    preparation=lambda config: 0.3 * config.fit.cost(config.predictor_hidden) + config.sac.preparation,
 )
 
 REWARD = Reward(

@@ -36,6 +36,11 @@ class DensityConfig:
     fit: FitConfig = field(default_factory=lambda: FitConfig(refit=True))
     """Optimisation. A held-out block would leave a hole in q that the agent has to cross, hence the refit."""
 
+    @property
+    def cost(self) -> float:
+        """Cost of a lane's fit in steps of plain SAC, for estimates."""
+        return 0.0
+
     def build(self, problem: Problem) -> Density:
         """An unfitted density for every lane; each model's own settings say which."""
         raise NotImplementedError

@@ -89,6 +89,7 @@ NDI_MADE = Method(
     config=NDIConfig(density=MADEConfig()),
     swept=("reward.lambda_f", "reward.lambda_pi"),
     cost=lambda config: 1.1 * config.sac.cost,
+    preparation=lambda config: config.density.cost + config.sac.preparation,
 )
 
 NDI_EBM = Method(
@@ -100,4 +101,5 @@ NDI_EBM = Method(
     config=NDIConfig(density=EBMConfig()),
     swept=("reward.lambda_f", "reward.lambda_pi"),
     cost=lambda config: 1.1 * config.sac.cost,
+    preparation=lambda config: config.density.cost + config.sac.preparation,
 )

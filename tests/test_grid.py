@@ -135,6 +135,24 @@ def test_the_estimate_is_updates_over_speed_and_cells_come_longest_first():
     assert cells[1].seconds - grid.START_SECONDS == pytest.approx(800 * 2 / grid.UPDATES_PER_SECOND)
 
 
+def test_the_estimate_knows_the_density_the_clone_and_the_size_of_the_task():
+    """In steps of plain SAC: the task's factor times the steps and what comes before them."""
+
+    def seconds(**settings):
+        plain = {"density.fit.steps": 1000, "sac.cloned": 0, "sac.compile": False, "sac.precision": "float32"}
+        (cell,) = grid.cells(expand(methods=("ndi-ebm",), seeds=(0,), overrides={"ndi-ebm": plain | settings}))
+        return cell.seconds - grid.START_SECONDS
+
+    more = (seconds(**{"density.fit.steps": 2000}) - seconds()) * grid.UPDATES_PER_SECOND
+    assert more == pytest.approx(1000 * 1.1 * (0.4 + 0.6 / 2)), "batches of 64"
+    assert (seconds(**{"sac.cloned": 1000}) - seconds()) * grid.UPDATES_PER_SECOND == pytest.approx(200)
+    hopper, humanoid = (
+        grid.cells(expand(tasks=(name,), methods=("sac",), steps=4000))[0].seconds - grid.START_SECONDS
+        for name in ("hopper", "humanoid")
+    )
+    assert humanoid / hopper == pytest.approx(TASKS["humanoid"].cost) != 1
+
+
 def test_the_estimate_of_an_offline_method_is_its_training():
     short, long = (grid.cells(expand(methods=("bc",), overrides={"bc": {"fit.steps": steps}}))[0] for steps in (1, 2))
     assert long.seconds - grid.START_SECONDS == pytest.approx(2 * (short.seconds - grid.START_SECONDS)) != 0

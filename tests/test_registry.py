@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -135,8 +136,9 @@ def absent(config):
         ({"lanes": "yes"}, "its lanes must be bool, it is 'yes'"),
         ({"swept": ("rat",)}, "its swept names rat: did you mean rate?"),
         ({"train": None}, "its train must be Callable"),
-        ({"cost": absent}, "its cost or absorbing raises KeyError: 'batch'"),
+        ({"cost": absent}, "its cost, preparation or absorbing raises KeyError: 'batch'"),
         ({"cost": lambda config: -1}, "its cost must be a number from 0, it is -1"),
+        ({"preparation": lambda config: math.inf}, "its preparation must be a number from 0, it is inf"),
         ({"per_task": {"hopper": {"rat": 1}}}, "has no setting rat: did you mean rate?"),
         ({"config": Odd(frozenset({1})), "swept": (), "per_task": {}}, "setting inner must be a number"),
         ({"config": Odd(Odd(np.zeros(2))), "swept": (), "per_task": {}}, "setting inner.inner must be a number"),

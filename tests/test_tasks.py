@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 import sys
 
@@ -64,6 +65,7 @@ def test_the_table_is_light_to_import():
     ("changes", "message"),
     [
         ({"budget": 0}, "the budget of task mine must be a positive whole number, it is 0"),
+        ({"cost": math.nan}, "the cost of task mine must be a positive number, it is nan"),
         ({"random_return": 7.0, "expert_return": 7.0}, "task mine has the same random and expert return"),
     ],
 )

@@ -206,6 +206,8 @@ class Method:
     cost: Callable[[Any], float] = lambda config: 1.0
     """Cost of one environment step under a config (offline: of a lane's whole training), in steps of plain SAC with one
     update each; for estimates."""
+    preparation: Callable[[Any], float] = lambda config: 0.0
+    """Cost of what a lane learns before its first environment step, such as a density, in the same unit."""
     absorbing: Callable[[Any], bool] = lambda config: False
     """Whether the replay holds absorbing states under a config, hence one number more per observation; for estimates
     of memory."""

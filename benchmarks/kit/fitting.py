@@ -8,6 +8,7 @@ blocks cannot decide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .bounds import Count, NonNegative, Part, Positive
+from .bounds import Count, NonNegative, Part, Positive, Sizes
 from .composite import assign
 from .contract import Problem
 from .networks import follow
@@ -52,6 +53,14 @@ class FitConfig:
     averaging: Part = 0.0
     """Rate of an exponential running average of the weights, which is then what is judged and kept; 0 takes the weights
     themselves. For losses with noisy gradients."""
+
+    def cost(self, hidden: Sizes) -> float:
+        """Cost per lane of fitting so many hidden units, where a step costs as much as one of plain SAC, for estimates.
+
+        At most: a fit may end before its last step. The split between what depends on sizes and what does not is that
+        of `SACConfig.cost`.
+        """
+        return self.steps * (1 + self.refit) * (0.4 + 0.6 * self.batch_size * math.prod(hidden) / (128 * 256 * 256))
 
 
 def with_prior(config: FitConfig, problem: Problem) -> FitConfig:

@@ -83,6 +83,11 @@ class SACConfig(StepConfig):
         rounded = 0.36 if self.precision == "bfloat16" else 0.6
         return self.updates_per_step * ((0.15 if self.compile is True else 0.4) + rounded * products)
 
+    @property
+    def preparation(self) -> float:
+        """Cost of the clone that the actor begins as, in the same unit."""
+        return 0.2 * self.cloned
+
     def expected_updates(self, budget: int) -> int:
         """Updates of a lane in a cell of so many environment steps."""
         return budget * self.updates_per_step

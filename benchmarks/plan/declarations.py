@@ -67,12 +67,13 @@ def _check_method(owner: str, method: Method) -> None:
     for changes in method.per_task.values():
         configure(method.config, changes, owner)
     try:
-        cost = float(method.cost(method.config))
+        costs = {name: float(getattr(method, name)(method.config)) for name in ("cost", "preparation")}
         method.absorbing(method.config)
     except (Exception, SystemExit) as error:  # they are somebody else's code
-        raise UserError(f"{owner}: its cost or absorbing raises {in_one_line(error)}") from error
-    if not 0 <= cost < math.inf:
-        raise UserError(f"{owner}: its cost must be a number from 0, it is {cost}")
+        raise UserError(f"{owner}: its cost, preparation or absorbing raises {in_one_line(error)}") from error
+    for name, cost in costs.items():
+        if not 0 <= cost < math.inf:
+            raise UserError(f"{owner}: its {name} must be a number from 0, it is {cost}")
 
 
 def _strangers(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -83,6 +83,8 @@ class Run:
     """Several seeds can train together."""
     cost: float = 1.0
     """Cost of an environment step (offline: of the whole training) as it will be carried out, in steps of plain SAC."""
+    preparation: float = 0.0
+    """Cost of what comes before the first environment step, in the same unit."""
     compiled: bool = False
     """Its updates are compiled, which takes time at the start."""
     absorbing: bool = False
@@ -213,7 +215,8 @@ def expand(
                 profile=profile.name,
                 swept=method.swept,
                 together=method.lanes,
-                cost=method.cost(as_carried_out),
+                cost=task.cost * method.cost(as_carried_out),
+                preparation=task.cost * method.preparation(as_carried_out),
                 compiled=is_compiled(as_carried_out),
                 absorbing=method.absorbing(config),
             )
@@ -314,5 +317,5 @@ def _cell(runs: list[Run]) -> Cell:
     for name in first.swept:
         if len({lane[name] for lane in values}) > 1:
             config = assign(config, name, tuple(lane[name] for lane in values))
-    training = (first.budget or 1) * len(runs) * first.cost / UPDATES_PER_SECOND
+    training = ((first.budget or 1) * first.cost + first.preparation) * len(runs) / UPDATES_PER_SECOND
     return Cell(tuple(runs), config, START_SECONDS + COMPILE_SECONDS * first.compiled + training)
