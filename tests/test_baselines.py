@@ -21,7 +21,9 @@ from ndi.made import MADEConfig
 SAC = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=100, demonstration_fraction=0.25)
 FIT = FitConfig(steps=400, batch_size=64, learning_rate=3e-3)
 GAIL = gail.GAILConfig(hidden=(32, 32), learning_rate=1e-3, sac=SAC)
-DICE = valuedice.ValueDICEConfig((32, 32), nu_learning_rate=3e-3, actor_learning_rate=1e-4, batch_size=64)
+DICE = valuedice.ValueDICEConfig(
+    (32, 32), nu_learning_rate=3e-3, actor_learning_rate=3e-4, batch_size=64, updates_per_step=2
+)
 SMALL = {
     "bc": (bc.METHOD, bc.BCConfig(hidden=(32, 32), fit=FIT)),
     "sac": (references.SAC_ORACLE, references.OracleConfig(sac=SAC)),
