@@ -182,6 +182,20 @@ def test_settings_of_one_method_are_rows_of_their_own(fill, a_run):
     assert [row.label for row in table.sections[1]].count("NDI paper") == 2, "once for BC, once for the three"
 
 
+def test_switches_tried_one_at_a_time_are_told_by_themselves(fill, a_run):
+    store = fill({("bc", "hopper"): 800})
+    settings = [(0.3, "true"), (0.1, "true"), (0.3, "false")]
+    for number, (weight, annealed) in enumerate(settings):
+        config = f'{{"reward": {{"weight": {weight}, "annealed": {annealed}}}}}'
+        store.write(*a_run("ndi-ebm", run_id=f"switch.{number}", config=config))
+    labels = [variant.label for variant in arranged(store).at(1).variants]
+    assert labels == ["BC", "NDI+EBM", "NDI+EBM (reward.annealed=false)", "NDI+EBM (reward.weight=0.1)"]
+    config = '{"reward": {"weight": 0.1, "annealed": false}}'
+    store.write(*a_run("ndi-ebm", run_id="both", config=config))
+    labels = [variant.label for variant in arranged(store).at(1).variants]
+    assert "NDI+EBM (reward.weight=0.1, reward.annealed=false)" in labels, "no longer one at a time"
+
+
 def test_budgets_and_datasets_are_never_averaged(fill, a_run):
     store = fill({("gail", "hopper"): 800}, seeds=1)
     store.write(*a_run("gail", run_id="longer", budget=2000))

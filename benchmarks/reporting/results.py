@@ -218,8 +218,21 @@ def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
     return [known[row] for row in rows]
 
 
+def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
+    """Values of the several settings, of which all others differ in one at most; empty if there are none such."""
+    distinct = list(dict.fromkeys(tuple(identity.get(name) for name in names) for identity in identities))
+    for hub in distinct if len(names) > 1 else []:
+        if all(sum(one != two for one, two in zip(hub, other, strict=True)) <= 1 for other in distinct):
+            return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
+    return {}
+
+
 def _variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
-    """Names and labels of variants, and what they differ in: runs of different settings must not be averaged."""
+    """Names and labels of variants, and what they differ in: runs of different settings must not be averaged.
+
+    Where all variants of a method differ from one of them in a single setting, one switch at a time, they are told by
+    that setting alone, and the one by none.
+    """
     identities = _identities(runs)
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
     for cell in runs.groupby(["method", "task", "demos"]).indices.values():
@@ -228,9 +241,17 @@ def _variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[
         for name in dict.fromkeys(name for identity in found for name in identity):
             if name not in names and len({identity.get(name) for identity in found}) > 1:
                 names.append(name)
+    hubs = {
+        method: _hub([identities[row] for row in np.flatnonzero(runs["method"] == method)], names)
+        for method, names in varying.items()
+    }
     suffix = pd.Series(
         [
-            ", ".join(f"{name}={identity[name]}" for name in varying[method] if name in identity)
+            ", ".join(
+                f"{name}={identity[name]}"
+                for name in varying[method]
+                if name in identity and identity[name] != hubs[method].get(name)
+            )
             for method, identity in zip(runs["method"], identities, strict=True)
         ],
         index=runs.index,
