@@ -1,6 +1,9 @@
 """What is printed steers no terminal, wherever its texts come from."""
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.live import Live
@@ -72,3 +75,18 @@ def test_labels_of_files_put_no_codes_into_listings(tmp_path, a_run, bench):
         _, out, error = bench("store", *command)
         assert "\x1b" not in out + error
         assert "␛[2Jgone" in out + error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_no_output_encoding_ends_a_command(encoding, tmp_path):
+    """Names in arrows, Greek or brackets are printed as far as the encoding goes, and escaped beyond."""
+    code = (
+        "import sys, benchmarks.terminal as t; t.accept_all_characters()\n"
+        "t.say('out [bold]/… λ'); t.print_listing(('λ',), [('≥',)])\n"
+        "t.console.rule('x'); print('error: …', file=sys.stderr)"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"out [bold]/")
+    assert b"\\u03bb" in done.stdout
