@@ -38,6 +38,7 @@ from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
+MARK = re.compile(r"- [ᵃ-ᶻ]+ ")
 BLOCK = re.compile(r"(<!-- (?!end)([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLES = {name: task.env_id.partition("-")[0] for name, task in TASKS.items()}
 
@@ -61,7 +62,9 @@ def renewed(text: str, page: Path) -> str:
 def headline(page: Path, folder: str) -> str:
     (board,) = reporting.read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
     lines = to_markdown(returns_table(board)).splitlines()
-    return "\n".join(line for line in lines if line.startswith("|") and "*NDI paper*" not in line)
+    rows = [line for line in lines if line.startswith("|") and "*NDI paper*" not in line]
+    marks = [line for line in lines if MARK.match(line)]
+    return "\n".join(rows + [""] * bool(marks) + marks)
 
 
 def returns(page: Path, method: str, *folders: str) -> str:

@@ -41,6 +41,27 @@ def test_what_carries_it(row):
     assert then["run_id"].nunique() == int(seeds)
 
 
+def test_switches_on_the_double_pendulum():
+    store = Store(ROOT / "results/search/switches")
+    last = store.evaluations().query("final").groupby("run_id")["normalized"].mean()
+    runs = store.runs().set_index("run_id")
+    config = runs["config"].map(json.loads)
+
+    def seeds(method, part, name, value):
+        chosen = runs.index[(runs["method"] == method) & config.map(lambda own: own.get(part, {}).get(name) == value)]
+        assert runs.loc[chosen, "seed"].nunique() == len(chosen) == 5
+        return last.reindex(chosen)
+
+    assert "Without any demonstrated row in a batch NDI reaches the expert in every seed" in PAGE
+    assert seeds("ndi-made", "sac", "demonstration_fraction", 0.0).min() > 0.95
+    assert "It loses three of five\n  seeds" in PAGE
+    assert (seeds("sqil", "sac", "demonstration_fraction", 0.25) < 0.25).sum() == 3
+    assert "The rise of the floor is not needed here" in PAGE
+    assert seeds("ndi-made", "reward", "floor_rate", 0.0).min() > 0.95
+    assert "never stands up" in PAGE
+    assert not (seeds("ndi-made", "reward", "convention", "literal") > 0.25).any()
+
+
 def test_sqil_stays_below_ndi_on_ant():
     evaluations = Store(ROOT / "results/search/ant").evaluations()
     means = evaluations.groupby(["method", "step"])["return"].mean()
