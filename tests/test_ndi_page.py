@@ -41,19 +41,26 @@ def test_what_carries_it(row):
     assert then["run_id"].nunique() == int(seeds)
 
 
-def test_switches_on_the_double_pendulum():
+def test_switches():
     store = Store(ROOT / "results/search/switches")
     last = store.evaluations().query("final").groupby("run_id")["normalized"].mean()
     runs = store.runs().set_index("run_id")
     config = runs["config"].map(json.loads)
 
-    def seeds(method, part, name, value):
-        chosen = runs.index[(runs["method"] == method) & config.map(lambda own: own.get(part, {}).get(name) == value)]
-        assert runs.loc[chosen, "seed"].nunique() == len(chosen) == 5
+    def seeds(method, part, name, value, task="inverted-double-pendulum", number=5):
+        changed = config.map(lambda own: own.get(part, {}).get(name) == value)
+        chosen = runs.index[(runs["method"] == method) & (runs["task"] == task) & changed]
+        assert runs.loc[chosen, "seed"].nunique() == len(chosen) == number
         return last.reindex(chosen)
 
     assert "Without any demonstrated row in a batch NDI reaches the expert in every seed" in PAGE
     assert seeds("ndi-made", "sac", "demonstration_fraction", 0.0).min() > 0.95
+    *still, moving = sorted(seeds("ndi-made", "sac", "demonstration_fraction", 0.0, "hopper", 3))
+    assert "two of three seeds stand still at about 1,000, one ends at 2,797" in PAGE
+    span = TASKS["hopper"].expert_return - TASKS["hopper"].random_return
+    returns = [score * span + TASKS["hopper"].random_return for score in (*still, moving)]
+    assert [round(value, -2) for value in returns[:2]] == [1000, 1000]
+    assert round(returns[2]) == 2797
     assert "It loses three of five\n  seeds" in PAGE
     assert (seeds("sqil", "sac", "demonstration_fraction", 0.25) < 0.25).sum() == 3
     assert "The rise of the floor is not needed here" in PAGE
@@ -68,6 +75,14 @@ def test_sqil_stays_below_ndi_on_ant():
     best = round(means["sqil"].max())
     assert f"SQIL with the clone, the error in the actor's loss and the discount of NDI never passes {best} " in PAGE
     assert means["ndi-ebm"][10_000] > best
+
+
+def test_humanoid_stays_at_the_experts_level():
+    evaluations = Store(ROOT / "results/search/humanoid").evaluations()
+    means = evaluations.groupby("step")["normalized"].mean()
+    assert "every evaluation from 90,000 steps on is above 0.9 of that way" in PAGE
+    assert means.loc[90_000:].min() > 0.9 > means[80_000]
+    assert len(means.loc[90_000:]) == 22
 
 
 def test_no_seed_is_far_below_the_expert():
