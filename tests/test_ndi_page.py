@@ -63,7 +63,10 @@ def test_switches():
     assert round(returns[2]) == 2797
     assert "It loses three of five\n  seeds" in PAGE
     assert (seeds("sqil", "sac", "demonstration_fraction", 0.25) < 0.25).sum() == 3
-    assert "The rise of the floor is not needed here" in PAGE
+    assert "without it every seed arrives, and with 0.5 nats per nat. With 5\n  one does not" in PAGE
+    for weight, lost in ((0.0, 0), (0.5, 0), (5.0, 1)):
+        assert (seeds("ndi-made", "reward", "lambda_f", weight) < 0.9).sum() == lost
+    assert "The rise of the floor is not needed there" in PAGE
     assert seeds("ndi-made", "reward", "floor_rate", 0.0).min() > 0.95
     assert "never stands up" in PAGE
     assert not (seeds("ndi-made", "reward", "convention", "literal") > 0.25).any()
