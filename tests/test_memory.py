@@ -14,7 +14,8 @@ from benchmarks.plan.profiles import Profile
 from benchmarks.run import memory
 
 ONLINE = sorted(name for name, method in registry.methods().items() if method.online and method.lanes)
-TINY = {"sac.hidden": [8], "hidden": [8], "fit.steps": 1, "density.fit.steps": 1, "density.hidden": [8]}
+TINY = {"sac.hidden": [8], "sac.cloned": 1, "hidden": [8], "fit.steps": 1}
+TINY |= {"density.fit.steps": 1, "density.hidden": [8]}
 
 
 def cells(budget=300, **fields):
