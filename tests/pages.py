@@ -19,6 +19,7 @@ import io
 import json
 import re
 import shlex
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,6 @@ from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-MARK = re.compile(r"- [ᵃ-ᶻ]+ ")
 BLOCK = re.compile(r"(<!-- (?!end)([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 TITLES = {name: task.env_id.partition("-")[0] for name, task in TASKS.items()}
 
@@ -63,7 +63,9 @@ def headline(page: Path, folder: str) -> str:
     (board,) = reporting.read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
     lines = to_markdown(returns_table(board)).splitlines()
     rows = [line for line in lines if line.startswith("|") and "*NDI paper*" not in line]
-    marks = [line for line in lines if MARK.match(line)]
+    marks = [
+        line for line in lines if line.startswith("- ") and unicodedata.category(line[2]) == "Lm"
+    ]  # raised letters
     return "\n".join(rows + [""] * bool(marks) + marks)
 
 

@@ -78,7 +78,7 @@ def test_labels_of_files_put_no_codes_into_listings(tmp_path, a_run, bench):
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
-def test_no_output_encoding_ends_a_command(encoding, tmp_path):
+def test_no_output_encoding_ends_a_command(encoding):
     """Names in arrows, Greek or brackets are printed as far as the encoding goes, and escaped beyond."""
     code = (
         "import sys, benchmarks.terminal as t; t.accept_all_characters()\n"

@@ -30,6 +30,11 @@ BLOCK_ROWS = 100
 """Rows per block of the held-out loss: a fixed number, so that a lane's stopping does not depend on its company."""
 
 
+def products(batch_size: int, hidden: Sizes) -> float:
+    """Work in the products of a step, where that of a step of plain SAC is 1; for estimates."""
+    return batch_size * math.prod(hidden) / (128 * 256 * 256)
+
+
 @dataclass(frozen=True)
 class FitConfig:
     """Settings of a supervised fit."""
@@ -60,7 +65,7 @@ class FitConfig:
         At most: a fit may end before its last step. The split between what depends on sizes and what does not is that
         of `SACConfig.cost`.
         """
-        return self.steps * (1 + self.refit) * (0.4 + 0.6 * self.batch_size * math.prod(hidden) / (128 * 256 * 256))
+        return self.steps * (1 + self.refit) * (0.4 + 0.6 * products(self.batch_size, hidden))
 
 
 def with_prior(config: FitConfig, problem: Problem) -> FitConfig:

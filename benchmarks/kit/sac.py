@@ -17,6 +17,7 @@ from .cloning import FIT, clone, cloning_loss
 from .composite import Composite, assign
 from .contract import Problem
 from .examination import carried_out
+from .fitting import products
 from .forms import StepConfig
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
@@ -79,9 +80,9 @@ class SACConfig(StepConfig):
         A measured split: 40 % does not depend on sizes, of which compilation saves a good half, and 60 % grows with the
         products, of which bfloat16 saves two fifths.
         """
-        products = self.batch_size * math.prod(self.hidden) / (128 * 256 * 256)
         rounded = 0.36 if self.precision == "bfloat16" else 0.6
-        return self.updates_per_step * ((0.15 if self.compile is True else 0.4) + rounded * products)
+        fixed = 0.15 if self.compile is True else 0.4
+        return self.updates_per_step * (fixed + rounded * products(self.batch_size, self.hidden))
 
     @property
     def preparation(self) -> float:
