@@ -23,8 +23,8 @@ os.environ.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # and choose as
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Ctrl-C reaches all of them; nox would end them after 0.3 s, before cells have saved themselves and said how to go on.
 PATIENT = {"interrupt_timeout": 120.0, "terminate_timeout": 30.0}
-# Two cores halve the time of the tests; `-- -n 0` runs them in one process.
-IN_PARALLEL = ("-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+# One process more than cores, since tests of a cluster mostly wait for it; `-- -n 0` runs them in one.
+IN_PARALLEL = ("-n", str(min(4, 1 + (os.cpu_count() or 1))), "--dist", "worksteal")
 SOURCES = ("benchmarks", "baselines", "ndi", "tests", "noxfile.py")
 
 

@@ -219,10 +219,12 @@ def _train(
     how: dict[str, Any],
 ) -> None:
     """Make the runs of a plan as `experiment.run` does, and end with the report and the exit code."""
-    from benchmarks import experiment, reporting  # as in `run`; pandas, matplotlib
+    from benchmarks import experiment  # as in `run`
     from benchmarks.run import tracking
 
     if report:
+        from benchmarks import reporting  # matplotlib, seaborn: seconds that only a report is worth
+
         reporting.check_place(plan.folder)
     _announce(plan, machine.workers)
     outcome = experiment.run(plan, machine, console=console, engine=starter, **how)
