@@ -16,7 +16,8 @@ from benchmarks.reporting.formats import (
     to_rich,
     without_repeats,
 )
-from benchmarks.reporting.results import Results, family, settings
+from benchmarks.reporting.results import Results, family
+from benchmarks.reporting.variants import settings
 from benchmarks.store.store import Store
 
 MEMORY = "transcribed from memory of arXiv 2010.09808, Table 2; check against the PDF before citing"

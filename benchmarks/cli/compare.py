@@ -14,7 +14,8 @@ from benchmarks.terminal import console
 if TYPE_CHECKING:
     from benchmarks.reporting.formats import Table
     from benchmarks.reporting.gate import Judgement
-    from benchmarks.reporting.results import Results, Variant
+    from benchmarks.reporting.results import Results
+    from benchmarks.reporting.variants import Variant
 
 
 def compare(

@@ -12,7 +12,8 @@ from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
 from benchmarks.reporting.comparison import gaps, paired
 from benchmarks.reporting.formats import EMPTY, Entry, Row, Table
-from benchmarks.reporting.results import Results, Variant
+from benchmarks.reporting.results import Results
+from benchmarks.reporting.variants import Variant
 from benchmarks.store.store import Store
 
 METHODS = "benchmarks.peers.methods"

@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from . import style
-from .board import Board, interval
 from .formats import EMPTY, Entry, Row, Table
-from .results import Variant
+from .results import Board, interval
+from .variants import Variant
 
 ROOM = 24
 """Characters of all values that stand side by side below a panel; more are turned, or they would touch."""

@@ -22,8 +22,9 @@ from benchmarks.terminal import counted
 
 from . import statistics
 from .formats import EMPTY, Entry, Row, Table
-from .results import Results, Variant, settings
+from .results import Results
 from .statistics import Difference
+from .variants import Variant, settings
 
 BETTER, WORSE, UNDECIDED, TOO_FEW = "better", "worse", "undecided", "too few seeds"
 EQUAL = "equal within the margin"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .board import Board
 from .formats import EMPTY, Entry, Row, Table
+from .results import Board
 
 SHARE = 0.9
 """Of the way from the random policy to the expert."""

@@ -24,7 +24,8 @@ from benchmarks.kit.errors import UserError, in_one_line
 from . import statistics
 from .comparison import UNDECIDED, WORSE, notes
 from .formats import EMPTY, Entry, Row, Table
-from .results import Results, Variant
+from .results import Results
+from .variants import Variant
 
 IDENTICAL, FINE, MISSING = "identical", "fine", "missing"
 MEASURES = ("area", "last", "closeness")

@@ -20,10 +20,9 @@ from benchmarks.kit.errors import legible
 from benchmarks.terminal import counted
 
 from . import charts, density, payload
-from .board import ENDS
 from .formats import Table, to_html
 from .page import origin, title
-from .results import Results
+from .results import ENDS, Results
 from .verdicts import RULE
 
 _SCRIPTS = ("state.js", "table.js", "runs.js", "charts.js", "main.js")

@@ -9,8 +9,8 @@ import pandas as pd
 from benchmarks.terminal import counted
 
 from . import style
-from .board import Board, Sample
-from .results import Variant, settings
+from .results import Board, Sample
+from .variants import Variant, settings
 
 
 def seeds(sample: Sample, usual: int) -> str:

@@ -13,7 +13,8 @@ from benchmarks.files import inside, read_regular
 from benchmarks.kit.errors import UserError
 
 from .formats import EMPTY, Entry, Row, Table, markdown_escape, to_markdown, without_repeats
-from .results import Results, settings
+from .results import Results
+from .variants import settings
 
 MARKDOWN, HTML = "README.md", "report.html"
 """The pages of a results folder: to read, and to look at."""

@@ -13,8 +13,8 @@ import pandas as pd
 from benchmarks.terminal import counted
 
 from . import ablations, plots, statistics, style
-from .board import Board, interval
-from .results import Results, Variant, settings
+from .results import Board, Results, interval
+from .variants import Variant, settings
 from .verdicts import verdict
 
 MANY = 2_000

@@ -24,8 +24,8 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.terminal import counted
 
 from . import statistics, style
-from .board import Aggregate, Board
-from .results import Results, Variant
+from .results import Aggregate, Board, Results
+from .variants import Variant
 
 _NAMED = 6
 """Of more variants that a figure leaves out only the number is told."""

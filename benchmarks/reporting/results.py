@@ -1,9 +1,14 @@
-"""What the stored rows say, as one tidy frame of scores: who competes, on which tasks, every seed's final score."""
+"""What the stored rows say: one tidy frame of scores, and boards of what stands beside each other, computed once.
+
+`Results` knows who competes, on which tasks, and every seed's final score. A `Board` has the scores of variants x tasks
+x seeds at one number of demonstrations. Every table and figure is a function of a board, and every number in it a
+function of some of its arrays.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,33 +17,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tasks import TASKS
+from benchmarks.terminal import counted
 
-from . import style
-from .board import Board
+from . import statistics
+from .variants import Variant, identities, variants
 
 _RUN_KEY = ["variant", "task", "demos", "seed"]
-_IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample")
-
-
-class Variant(NamedTuple):
-    """One row of a table, one line of a plot: a method, or one setting of it where a folder holds several."""
-
-    name: str
-    """Unique; equals the method's name unless several of its settings are in the folder."""
-    method: str
-    label: str
-    privileged: bool = False
-    """Sees the true reward or the expert."""
-
-    @property
-    def contestant(self) -> bool:
-        """May win: neither privileged nor the random policy."""
-        return not self.privileged and self.method != "random"
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sort key: the methods' fixed order, settings of one method by their numbers."""
-        return *style.order(self.method), *style.natural(self.name)
+ENDS = {"completed": "without a final score", "timeout": "timed out"}
+"""How a run that does not count has ended, in words, where its status is not that word."""
+_NOTHING = np.array([], dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class Results:
         runs["imitation"] = runs.pop("kl") / runs.pop("kl_uniform")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
-        runs["variant"], runs["variant_label"], varying = _variants(runs)
+        runs["variant"], runs["variant_label"], varying = variants(runs)
         runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
         stale = runs.duplicated(_RUN_KEY, keep="last")
         superseded = tuple(sorted(runs["run_id"][stale]))
@@ -121,7 +108,7 @@ class Results:
 
     def identity(self, variant: Variant) -> dict[str, str]:
         """The settings of a variant's first run, as text, with its environment, dataset, subsampling and budget."""
-        return _identities(self.runs[self.runs["variant"] == variant.name].iloc[:1])[0]
+        return identities(self.runs[self.runs["variant"] == variant.name].iloc[:1])[0]
 
     def environment(self, task: str) -> str:
         """Gymnasium id of a task."""
@@ -142,6 +129,164 @@ class Results:
         """Return of `random` or `expert`: mean over stored runs, else the task's own reference, else None."""
         stored = self.at(0).scores(method, task)
         return float(stored.mean()) if len(stored) else shipped_reference(task, method)
+
+
+class Sample(NamedTuple):
+    """The runs of one variant on one task, one per seed; the arrays (seeds,) hold those that count."""
+
+    places: np.ndarray
+    """Rows in `Results.runs` of all of them, also of those that do not count."""
+    score: np.ndarray = _NOTHING
+    """Final returns."""
+    normalized: np.ndarray = _NOTHING
+    imitation: np.ndarray = _NOTHING
+    faults: Mapping[str, int] = {}
+    """What is wrong -> with how many runs; those that ended before their budget count all the same."""
+
+    @property
+    def fault(self) -> str:
+        """The faults in words, "" if there are none."""
+        told = ", ".join(f"{number} {end}" for end, number in sorted(self.faults.items()))
+        return f"{len(self.score)}/{len(self.places)} seed{'s' * (len(self.places) != 1)}, {told}" if told else ""
+
+
+class Aggregate(NamedTuple):
+    """One variant over all its tasks, from normalised returns."""
+
+    scores: list[np.ndarray]
+    """One array (seeds,) per task."""
+    iqm: float
+    """Interquartile mean; NaN where there is no score."""
+    low: float
+    """Lower end of its 95 % interval; NaN where nothing is known of the spread."""
+    high: float
+    """Upper end."""
+    gap: float
+    """Mean shortfall below 1."""
+    complete: bool
+    """Whether it has a score on every task on which any variant has: others do not compare."""
+
+
+class Board:
+    """Runs with one number of demonstrations, and those that use none.
+
+    Args:
+        results: the frame of all scores.
+        demos: number of demonstrations.
+    """
+
+    def __init__(self, results: Results, demos: int) -> None:
+        self.results = results
+        self.demos = demos
+
+    @property
+    def told(self) -> str:
+        """The number of demonstrations in words: "1 demonstration"."""
+        return counted(self.demos, "demonstration")
+
+    @property
+    def suffix(self) -> str:
+        """The same in names of files."""
+        return self.told.replace(" ", "-")
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Their rows in the frame of scores."""
+        runs = self.results.runs
+        return runs[runs["demos"].isin([self.demos, 0])]
+
+    @cached_property
+    def variants(self) -> list[Variant]:
+        """Those present, in the order of the tables."""
+        present = set(self.runs["variant"])
+        return [variant for variant in self.results.variants if variant.name in present]
+
+    @cached_property
+    def scored(self) -> list[Variant]:
+        """Those with at least one run that counts."""
+        return [v for v in self.variants if any(len(self.sample(v.name, task).score) for task in self.results.tasks)]
+
+    def cell(self, variant: str, task: str) -> pd.DataFrame:
+        """Runs of one variant on one task, one per seed, also those that failed."""
+        return self.results.runs.iloc[self.sample(variant, task).places]
+
+    def sample(self, variant: str, task: str) -> Sample:
+        """Scores of one variant on one task; empty where it was not run."""
+        return self._samples.get((variant, task), Sample(np.array([], dtype=np.intp)))
+
+    def scores(self, variant: str, task: str, column: str = "score") -> np.ndarray:
+        """Final scores of the seeds that count, (seeds,) float64; the column is one of `Sample`'s arrays."""
+        found: np.ndarray = getattr(self.sample(variant, task), column)
+        return found
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, str], Sample]:
+        runs = self.results.runs
+        counted = runs["counted"].to_numpy()
+        arrays = {name: runs[name].to_numpy(np.float64) for name in ("score", "normalized", "imitation")}
+        noticed = runs["audit"].fillna("[]").ne("[]").to_numpy()
+        early = counted & (runs["steps"] < runs["budget"]).to_numpy()
+        ends = runs["status"].replace(ENDS).to_numpy(object)
+        samples: dict[tuple[str, str], Sample] = {}
+        for (variant, task, demos), places in self.results.cells.items():
+            if demos not in (0, self.demos):
+                continue
+            if (variant, task) in samples:
+                places = np.sort(np.concatenate([samples[variant, task].places, places]))
+            good = places[counted[places]]
+            faults = Counter(ends[places[~counted[places]]])
+            if number := int(early[places].sum()):
+                faults["ended before the budget"] = number
+            if number := int(noticed[places].sum()):
+                faults["noticed by the audit"] = number
+            samples[variant, task] = Sample(places, **{name: a[good] for name, a in arrays.items()}, faults=faults)
+        return samples
+
+    @cached_property
+    def usual_seeds(self) -> int:
+        """The number of seeds that most cells have."""
+        sizes = Counter(len(sample.places) for sample in self._samples.values())
+        return max(sizes, key=lambda size: (sizes[size], size))
+
+    def normalized(self, variant: str) -> dict[str, np.ndarray]:
+        """Normalised final scores (seeds,) of a variant by task; without tasks whose references are unknown."""
+        found = {task: self.scores(variant, task, "normalized") for task in self.results.tasks}
+        return {task: scores for task, scores in found.items() if len(scores) and np.isfinite(scores).all()}
+
+    @cached_property
+    def scored_tasks(self) -> list[str]:
+        """Tasks on which any variant has a normalised score."""
+        present = {task for variant in self.variants for task in self.normalized(variant.name)}
+        return [task for task in self.results.tasks if task in present]
+
+    @cached_property
+    def aggregates(self) -> dict[str, Aggregate]:
+        """By name of variant, for all that have a normalised score."""
+        found = {}
+        for variant in self.variants:
+            by_task = self.normalized(variant.name)
+            scores = [*by_task.values()]
+            if scores:
+                iqm = statistics.interquartile_mean(scores)
+                low, high = statistics.interquartile_interval(scores)
+                gap = statistics.optimality_gap(scores)
+                complete = len(by_task) == len(self.scored_tasks)
+                found[variant.name] = Aggregate(scores, iqm, float(low), float(high), gap, complete)
+        return found
+
+    def curves(self, variant: str, task: str) -> pd.DataFrame:
+        """Evaluations of the runs of a cell that count."""
+        sample, evaluations = self.sample(variant, task), self.results.evaluations
+        counted = sample.places[self.results.runs["counted"].to_numpy()[sample.places]]
+        runs = evaluations["run"].to_numpy()
+        spans = zip(np.searchsorted(runs, counted), np.searchsorted(runs, counted, "right"), strict=True)
+        return evaluations.iloc[np.concatenate([np.arange(*span) for span in spans] or [counted])]
+
+
+def interval(scores: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean over seeds (seeds,); NaN with fewer than two."""
+    low, high = statistics.mean_interval([scores]) if len(scores) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def core_seconds(runs: pd.DataFrame, evaluations: pd.DataFrame) -> np.ndarray:
@@ -189,75 +334,3 @@ def shipped_reference(task: str, method: str) -> float | None:
         return None
     value = float(TASKS[task].random_return if method == "random" else TASKS[task].expert_return)
     return value if np.isfinite(value) else None
-
-
-def settings(config: str) -> dict[str, str]:
-    """Fields of a config's JSON text as text, nested ones with their names joined by dots.
-
-    What is no JSON object is one field without a name.
-    """
-    try:
-        return dict(_flatten(json.loads(config), ""))
-    except (ValueError, RecursionError):
-        return {"": config}
-
-
-def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value if isinstance(value, str) else json.dumps(value)
-
-
-def _identities(runs: pd.DataFrame) -> list[dict[str, str]]:
-    """What sets runs apart, as text by name; runs that agree in all of it share one dictionary."""
-    shared = runs[list(_IDENTITY)].fillna({"dataset_id": "", "dataset_hash": ""}).astype("str")
-    rows = list(zip(runs["config"], *(shared[name] for name in _IDENTITY), strict=True))
-    known = {row: {**settings(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
-    return [known[row] for row in rows]
-
-
-def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
-    """Values of the several settings, of which all others differ in one at most; empty if there are none such."""
-    distinct = list(dict.fromkeys(tuple(identity.get(name) for name in names) for identity in identities))
-    for hub in distinct if len(names) > 1 else []:
-        if all(sum(one != two for one, two in zip(hub, other, strict=True)) <= 1 for other in distinct):
-            return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
-    return {}
-
-
-def _variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
-    """Names and labels of variants, and what they differ in: runs of different settings must not be averaged.
-
-    Where all variants of a method differ from one of them in a single setting, one switch at a time, they are told by
-    that setting alone, and the one by none.
-    """
-    identities = _identities(runs)
-    varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
-    for cell in runs.groupby(["method", "task", "demos"]).indices.values():
-        names = varying[runs["method"].iloc[cell[0]]]
-        found = list({id(identities[row]): identities[row] for row in cell}.values())
-        for name in dict.fromkeys(name for identity in found for name in identity):
-            if name not in names and len({identity.get(name) for identity in found}) > 1:
-                names.append(name)
-    hubs = {
-        method: _hub([identities[row] for row in np.flatnonzero(runs["method"] == method)], names)
-        for method, names in varying.items()
-    }
-    suffix = pd.Series(
-        [
-            ", ".join(
-                f"{name}={identity[name]}"
-                for name in varying[method]
-                if name in identity and identity[name] != hubs[method].get(name)
-            )
-            for method, identity in zip(runs["method"], identities, strict=True)
-        ],
-        index=runs.index,
-        dtype="str",
-    )
-    plain = suffix == ""
-    titles = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
-    labels = runs["label"].where(plain, runs["label"] + " (" + suffix + ")")
-    return titles, labels, varying

@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.terminal import counted
 
 from . import notes, statistics
-from .board import Board
 from .formats import EMPTY, Entry, Row, Table
 from .papers import Paper, label, papers
-from .results import Variant, family, shipped_reference
+from .results import Board, family, shipped_reference
+from .variants import Variant
 
 Column = tuple[Mapping[str, Entry], Mapping[tuple[str, str], Entry]]
 """Entries of the variants by name, and of papers by their title and the method."""

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import style
-from .board import Board, Sample, interval
 from .papers import Paper, papers
-from .results import Variant, family
+from .results import Board, Sample, family, interval
+from .variants import Variant
 
 REPRODUCED, ABOVE, BELOW, NOT_RUN = "reproduced", "above", "below", "not run"
 UNDECIDED = "one seed"

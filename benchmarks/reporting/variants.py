@@ -1,0 +1,107 @@
+"""Who competes: methods, and settings of one method where a folder holds several; what sets runs apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from . import style
+
+_IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample")
+
+
+class Variant(NamedTuple):
+    """One row of a table, one line of a plot: a method, or one setting of it where a folder holds several."""
+
+    name: str
+    """Unique; equals the method's name unless several of its settings are in the folder."""
+    method: str
+    label: str
+    privileged: bool = False
+    """Sees the true reward or the expert."""
+
+    @property
+    def contestant(self) -> bool:
+        """May win: neither privileged nor the random policy."""
+        return not self.privileged and self.method != "random"
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sort key: the methods' fixed order, settings of one method by their numbers."""
+        return *style.order(self.method), *style.natural(self.name)
+
+
+def settings(config: str) -> dict[str, str]:
+    """Fields of a config's JSON text as text, nested ones with their names joined by dots.
+
+    What is no JSON object is one field without a name.
+    """
+    try:
+        return dict(_flatten(json.loads(config), ""))
+    except (ValueError, RecursionError):
+        return {"": config}
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flatten(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value if isinstance(value, str) else json.dumps(value)
+
+
+def identities(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """What sets runs apart, as text by name; runs that agree in all of it share one dictionary."""
+    shared = runs[list(_IDENTITY)].fillna({"dataset_id": "", "dataset_hash": ""}).astype("str")
+    rows = list(zip(runs["config"], *(shared[name] for name in _IDENTITY), strict=True))
+    known = {row: {**settings(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
+    return [known[row] for row in rows]
+
+
+def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
+    """Values of the several settings, of which all others differ in one at most; empty if there are none such."""
+    distinct = list(dict.fromkeys(tuple(identity.get(name) for name in names) for identity in identities))
+    for hub in distinct if len(names) > 1 else []:
+        if all(sum(one != two for one, two in zip(hub, other, strict=True)) <= 1 for other in distinct):
+            return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
+    return {}
+
+
+def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
+    """Names and labels of variants, and what they differ in: runs of different settings must not be averaged.
+
+    Where all variants of a method differ from one of them in a single setting, one switch at a time, they are told by
+    that setting alone, and the one by none.
+    """
+    told = identities(runs)
+    varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
+    for cell in runs.groupby(["method", "task", "demos"]).indices.values():
+        names = varying[runs["method"].iloc[cell[0]]]
+        found = list({id(told[row]): told[row] for row in cell}.values())
+        for name in dict.fromkeys(name for identity in found for name in identity):
+            if name not in names and len({identity.get(name) for identity in found}) > 1:
+                names.append(name)
+    hubs = {
+        method: _hub([told[row] for row in np.flatnonzero(runs["method"] == method)], names)
+        for method, names in varying.items()
+    }
+    suffix = pd.Series(
+        [
+            ", ".join(
+                f"{name}={identity[name]}"
+                for name in varying[method]
+                if name in identity and identity[name] != hubs[method].get(name)
+            )
+            for method, identity in zip(runs["method"], told, strict=True)
+        ],
+        index=runs.index,
+        dtype="str",
+    )
+    plain = suffix == ""
+    titles = runs["method"].where(plain, runs["method"] + "[" + suffix + "]")
+    labels = runs["label"].where(plain, runs["label"] + " (" + suffix + ")")
+    return titles, labels, varying
