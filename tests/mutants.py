@@ -31,10 +31,12 @@ MUTATED = (
 """Methods, what they are made of, and what decides between them: statistics and comparison."""
 TESTS = {
     "bc": ["baselines"], "bounds": ["configuration"], "cloning": ["baselines"], "contract": ["contract", "kl"],
-    "density": ["densities"], "ebm": ["densities"], "errors": ["runner"], "examination": ["forms"],
-    "kde": ["densities"], "lanes": ["streams"], "made": ["densities"], "ndi": ["reward", "baselines"],
-    "references": ["baselines"], "sqil": ["sqil", "baselines"], "standardiser": ["networks", "replay"],
-    "statistics": ["statistics", "comparison", "gate"],
+    "density": ["densities"], "ebm": ["densities", "configuration"], "errors": ["runner"], "examination": ["forms"],
+    "gail": ["gail", "baselines"], "iqlearn": ["iqlearn", "baselines"], "kde": ["densities"], "lanes": ["streams"],
+    "made": ["densities"], "ndi": ["reward", "baselines"], "networks": ["networks", "sac"],
+    "pwil": ["pwil", "baselines"], "red": ["red", "baselines"], "references": ["baselines"],
+    "reward": ["reward", "configuration"], "sqil": ["sqil", "baselines"], "standardiser": ["networks", "replay"],
+    "statistics": ["statistics", "comparison", "gate"], "valuedice": ["valuedice", "baselines"],
 }  # fmt: skip
 """The tests of files that have no test file of their own name, or not that alone."""
 OPERATORS = (

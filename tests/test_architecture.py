@@ -98,13 +98,13 @@ def rooms_import_downwards(root):
 
 
 def no_circles(root):
-    """No module needs itself, however far around."""
+    """No module needs itself, however far around, hints of types included."""
     known = sources(root)
     needs = {module: set() for module in known}
     for module, path in known.items():
-        for _, name, guarded in imports(path, root):
+        for _, name, _ in imports(path, root):
             target = name if name in known else name.rpartition(".")[0]
-            if not guarded and target in known and target != module:
+            if target in known and target != module:
                 needs[module].add(target)
     try:
         TopologicalSorter(needs).prepare()
@@ -270,6 +270,8 @@ def test_a_planted_circle_is_seen(tmp_path):
     ((_, told),) = no_circles(tmp_path)
     assert told.count("benchmarks.run.one") == 2
     plant(tmp_path, "benchmarks.run.three", "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    import benchmarks.run.one")
+    assert len(list(no_circles(tmp_path))) == 1
+    plant(tmp_path, "benchmarks.run.three", "import benchmarks.plan")
     assert list(no_circles(tmp_path)) == []
 
 

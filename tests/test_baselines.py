@@ -127,6 +127,19 @@ def test_ndi_says_that_its_occupancy_reward_needs_the_agents_own_states(point_pr
         next(method.train(point_problem(), config))
 
 
+def test_only_the_expert_and_the_oracle_see_more_than_demonstrations():
+    methods = [method for method, _ in SMALL.values()] + [references.RANDOM, references.EXPERT]
+    assert {method.name for method in methods if method.privileged} == {"expert", "sac"}
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_the_oracle_standardises_what_it_sees_if_it_is_told_to(standardise, point_problem):
+    problem = point_problem(budget=200, privileged=True)
+    config = references.OracleConfig(SAC, standardise=standardise)
+    *_, last = references.train_sac(problem, config)
+    assert bool(last.policy.standardise.mean.any()) == standardise
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_lanes_do_not_influence_each_other(name, point_problem):
     """Seed 1 gives the same policy alone and beside seed 0, up to float rounding."""

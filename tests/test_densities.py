@@ -123,6 +123,18 @@ def test_sliced_loss_of_the_exact_gaussian_energy(point_problem):
     assert ebm.loss_of(x, problem.streams("noise")).mean().item() == pytest.approx(-5, rel=0.01)
 
 
+def test_denoising_loss_of_a_gaussian_energy(point_problem):
+    """For log q = -b |x|^2 / 2 the loss at x is (s^2 b^2 |x|^2 + D (1 - b s^2)^2) / 2, from E over x + s noise."""
+    problem = sized(point_problem(), 6, 4)
+    ebm = EBMConfig((0.5,), prior=2.0, hidden=(8,)).build(problem)
+    with torch.no_grad():
+        for parameter in ebm.energy.parameters():
+            parameter.zero_()
+    x = torch.full((1, 100_000, 10), 0.3)
+    wanted = (0.5**2 * 2.0**2 * 10 * 0.3**2 + 10 * (1 - 2.0 * 0.5**2) ** 2) / 2
+    assert ebm.loss_of(x, problem.streams("noise")).mean().item() == pytest.approx(wanted, rel=0.01)
+
+
 def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
     offset = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
     levels = (0.2, 1.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.kit.networks import MLP, Critic, TanhGaussianPolicy, orthogonal
+from benchmarks.kit.networks import LOG_STD_RANGE, MLP, Critic, TanhGaussianPolicy, orthogonal, rescaled_log_std
 from benchmarks.kit.sac import SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
@@ -54,6 +54,14 @@ def test_tanh_gaussian_density_integrates_to_one():
     actions = ((edges[1:] + edges[:-1]) / 2).float()
     log_density = policy.log_density(torch.zeros(1, len(actions), 1), actions.view(1, -1, 1))
     assert abs(log_density.double().exp().mean().item() * 2 - 1) < 2e-3
+
+
+def test_log_deviations_rise_from_the_lower_bound_to_the_upper():
+    low, high = LOG_STD_RANGE
+    told = rescaled_log_std(torch.tensor([-100.0, -0.5, 0.0, 0.5, 100.0]))
+    halves = math.tanh(0.5) / 2
+    wanted = [low + share * (high - low) for share in (0, 0.5 - halves, 0.5, 0.5 + halves, 1)]
+    assert told.tolist() == pytest.approx(wanted)
 
 
 def test_sampled_log_density_agrees_with_torch_distributions():

@@ -170,6 +170,9 @@ def test_intervals_of_rank_correlations_cover(generator):
         low, high = statistics.correlation_interval(each, 12)
         hits.append(low <= truth <= high)
     assert 0.91 < np.mean(hits) < 0.99
+    low, high = np.arctanh(statistics.correlation_interval(np.array([0.5, 0.7]), 20))
+    error = np.sqrt((1 + 0.6**2 / 2) / (20 - 3) / 2)  # Bonett & Wright's, of Fisher's z of a mean of two
+    assert [low, high] == pytest.approx(scipy.stats.norm(np.arctanh(0.6), error).ppf([0.025, 0.975]))
     assert statistics.correlation_interval(np.array([0.2]), 3).tolist() == [-1, 1]
     assert statistics.correlation_interval(np.array([1.0]), 9).tolist() == [1, 1]
 
