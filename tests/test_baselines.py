@@ -165,6 +165,8 @@ def test_an_interrupted_run_continues_bit_for_bit(name, point_problem, tmp_path)
     method, config = SMALL[name]
     if name == "valuedice":
         config = dataclasses.replace(config, updates_per_step=1)
+    elif name not in ("sac", "iq-learn"):  # what is prepared before the first step must not be prepared again
+        config = dataclasses.replace(config, sac=dataclasses.replace(config.sac, cloned=20))
     straight = point_problem(seeds=(0, 1), budget=300, privileged=name == "sac", lethal=True)
     for progress in method.train(straight, config):  # noqa: B007
         pass

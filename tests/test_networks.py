@@ -61,7 +61,7 @@ def test_log_deviations_rise_from_the_lower_bound_to_the_upper():
     told = rescaled_log_std(torch.tensor([-100.0, -0.5, 0.0, 0.5, 100.0]))
     halves = math.tanh(0.5) / 2
     wanted = [low + share * (high - low) for share in (0, 0.5 - halves, 0.5, 0.5 + halves, 1)]
-    assert told.tolist() == pytest.approx(wanted)
+    assert told.tolist() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_sampled_log_density_agrees_with_torch_distributions():
