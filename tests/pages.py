@@ -3,7 +3,7 @@
 A table stands between two comments, the first of which says what it is; `test_pages.py` holds every page to what would
 be written.
 
-    <!-- headline FOLDER -->            mean ± standard deviation of returns: methods down, tasks across
+    <!-- headline FOLDER TASK... -->    mean ± standard deviation of returns: methods down, tasks (none: all) across
     <!-- returns METHOD FOLDER... -->   one line per task and setting: mean and each seed at the last evaluation
     <!-- variants METHOD FOLDER -->     one line per setting: mean return per task
     <!-- settings METHOD -->            the method's own settings, without those of the shared learner that it keeps
@@ -59,14 +59,19 @@ def renewed(text: str, page: Path) -> str:
     return BLOCK.sub(table, text)
 
 
-def headline(page: Path, folder: str) -> str:
+def headline(page: Path, folder: str, *tasks: str) -> str:
     (board,) = reporting.read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
     lines = to_markdown(returns_table(board)).splitlines()
-    rows = [line for line in lines if line.startswith("|") and "*NDI paper*" not in line]
+    rows = [line.split("|") for line in lines if line.startswith("|") and "*NDI paper*" not in line]
+    wanted = {"", "Method", *(TITLES[task] for task in tasks or board.results.tasks)}
+    shown = [
+        "|".join(entry for title, entry in zip(rows[0], row, strict=True) if title.strip() in wanted) for row in rows
+    ]
     marks = [
         line for line in lines if line.startswith("- ") and unicodedata.category(line[2]) == "Lm"
     ]  # raised letters
-    return "\n".join(rows + [""] * bool(marks) + marks)
+    marks = [line for line in marks if line[2] in "".join(shown)]
+    return "\n".join(shown + [""] * bool(marks) + marks)
 
 
 def returns(page: Path, method: str, *folders: str) -> str:
