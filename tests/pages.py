@@ -28,12 +28,12 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from benchmarks import reporting
 from benchmarks.cli.experts import list_experts
 from benchmarks.kit.sac import SACConfig
 from benchmarks.plan.configuration import describe
 from benchmarks.plan.registry import find_method
 from benchmarks.reporting.formats import to_markdown
+from benchmarks.reporting.reading import read
 from benchmarks.reporting.tables import returns_table
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
@@ -60,7 +60,7 @@ def renewed(text: str, page: Path) -> str:
 
 
 def headline(page: Path, folder: str, *tasks: str) -> str:
-    (board,) = reporting.read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
     lines = to_markdown(returns_table(board)).splitlines()
     rows = [line.split("|") for line in lines if line.startswith("|") and "*NDI paper*" not in line]
     wanted = {"", "Method", *(TITLES[task] for task in tasks or board.results.tasks)}

@@ -9,7 +9,7 @@ import scipy.stats
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.reporting import build
+from benchmarks.reporting.building import build
 from benchmarks.reporting.style import looks
 from benchmarks.store.store import Store
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.kit.errors import UserError
-from benchmarks.reporting import build
+from benchmarks.reporting.building import build
 from benchmarks.store.store import Store
 
 GRID = {(m, t): r for m, r in (("bc", 300), ("gail", 700), ("ndi-ebm", 800)) for t in ("hopper", "ant")}

@@ -97,11 +97,11 @@ def leave(judgement: Judgement) -> None:
 
 
 def _results(folder: Path) -> Results:
-    from benchmarks import reporting  # pandas: not for help
+    from benchmarks.reporting.reading import read  # pandas: not for help
 
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; `ndi-bench run --out {folder}` would make it")
-    return reporting.read(folder, console)
+    return read(folder, console)
 
 
 def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:

@@ -20,11 +20,11 @@ def merge(
 
     Results of two machines: ndi-bench merge results/mine results/theirs --out results/all
     """
-    from benchmarks import reporting  # pandas: not for help
+    from benchmarks.reporting.reading import read  # pandas: not for help
     from benchmarks.store import frame, merging  # as above
 
     sides = [frame.opened(folder).folder for folder in folders]
-    remarks = reporting.read(sides[0], console, *sides[1:], *([out] if out.is_dir() else [])).remarks
+    remarks = read(sides[0], console, *sides[1:], *([out] if out.is_dir() else [])).remarks
     merged = merging.merge(sides, out)
     for run_id, paths in merged.differing.items():
         say(f"{run_id}: another result is in {', '.join(map(str, paths))}, which does not count")

@@ -29,12 +29,12 @@ def report(
 
     Two folders and the diagnostics of rewards: ndi-bench report results/desk results/density/* --out results/mine
     """
-    from benchmarks import reporting  # pandas, matplotlib: not for listings and help
+    from benchmarks.reporting.building import build  # pandas, matplotlib: not for listings and help
 
     folder, *others = folders or [Path("results/quick")]
     if films:
         _film([folder, *others])
-    reporting.build(folder, console, *others, out=out)
+    build(folder, console, *others, out=out)
 
 
 def _film(folders: list[Path]) -> None:

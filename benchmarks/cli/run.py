@@ -220,18 +220,19 @@ def _train(
 ) -> None:
     """Make the runs of a plan as `experiment.run` does, and end with the report and the exit code."""
     from benchmarks import experiment  # as in `run`
+    from benchmarks.reporting.place import check
     from benchmarks.run import tracking
 
     if report:
-        from benchmarks import reporting  # matplotlib, seaborn: seconds that only a report is worth
-
-        reporting.check_place(plan.folder)
+        check(plan.folder)
     _announce(plan, machine.workers)
     outcome = experiment.run(plan, machine, console=console, engine=starter, **how)
     if outcome.detached:
         raise typer.Exit(130)
     if report and not outcome.interrupted:
-        reporting.build(plan.folder, console)
+        from benchmarks.reporting.building import build  # matplotlib: not before the first step
+
+        build(plan.folder, console)
         say(
             f"Next: `ndi-bench render RUN {plan.folder}` films a run beside the expert (`ndi-bench store ls "
             f"{plan.folder}` lists them); `ndi-bench run --profile desk` trains on larger tasks"

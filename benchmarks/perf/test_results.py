@@ -6,7 +6,7 @@ import itertools
 import pytest
 from rich.console import Console
 
-from benchmarks import reporting
+from benchmarks.reporting.building import build
 from benchmarks.store.store import Store
 
 EVALUATIONS = tuple(range(0, 100_001, 10_000))
@@ -28,4 +28,4 @@ def test_report(measure, fill):
     """Six methods, five seeds, one task."""
     methods = ("random", "bc", "gail", "ndi-ebm", "sac", "expert")
     store = fill({(method, "hopper"): 100.0 * rank for rank, method in enumerate(methods, 1)}, seeds=5)
-    measure(lambda: reporting.build(store.folder, Console(file=io.StringIO())), "report")
+    measure(lambda: build(store.folder, Console(file=io.StringIO())), "report")

@@ -12,6 +12,7 @@ from benchmarks.kit.errors import UserError
 
 from . import ablations, density, effort, html, page, plots, tables
 from .formats import Table, to_latex, to_markdown, to_rich, without_repeats
+from .place import HTML, MARKDOWN, check
 from .reading import read
 from .results import Results
 
@@ -46,7 +47,7 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
     if out is None and len(folders) > 1:
         raise UserError("a report of several folders needs a place of its own; name one with --out FOLDER")
     place = Path(out or folder)
-    check_place(place)
+    check(place)
     # a folder may hold diagnostics alone, which have no runs
     stored = [one for one in folders if len(folders) == 1 or not density.stored(one)]
     results = read(stored[0] if stored else folders[0], console, *stored[1:])
@@ -63,16 +64,7 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
         raise UserError(f"cannot write the report to {place}: {reason}; make room there or copy the folder") from None
     beside = f"({len(written)} tables and figures beside it)"
     console.print(f"Report: {place / 'README.md'} {beside}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"To look at: {place / page.HTML}", highlight=False, markup=False, soft_wrap=True)
-
-
-def check_place(folder: Path) -> None:
-    """Refuse a folder where `build` would overwrite what is not its own.
-
-    Raises:
-        UserError: the folder has a `README.md` or a `report.html` of another origin.
-    """
-    page.check(Path(folder))
+    console.print(f"To look at: {place / HTML}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _tables(results: Results) -> list[Table]:
@@ -97,7 +89,7 @@ def _figures(results: Results) -> dict[str, Figure]:
 
 def _write(folder: Path, results: Results, made: list[Table], folders: list[Path]) -> list[Path]:
     """Write tables, figures and the pages; returns the files in `tables/` and `figures/`."""
-    earlier = (folder / page.MARKDOWN).exists()
+    earlier = (folder / MARKDOWN).exists()
     figures = _figures(results)
     contents = {("tables", f"{table.name}.md"): to_markdown(table).encode() for table in made}
     contents |= {("tables", f"{table.name}.tex"): to_latex(table).encode() for table in made}
@@ -108,6 +100,6 @@ def _write(folder: Path, results: Results, made: list[Table], folders: list[Path
         stale.unlink()
     shown = [*made, page.runs_table(results)]
     shown += [table for board in results.boards if (table := tables.published_table(board.demos))]
-    put(html.compose(results, shown, folders).encode(), folder, page.HTML)
-    put(page.compose(results, made, list(figures)).encode(), folder, page.MARKDOWN)
+    put(html.compose(results, shown, folders).encode(), folder, HTML)
+    put(page.compose(results, made, list(figures)).encode(), folder, MARKDOWN)
     return written

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.files import inside, read_regular
-from benchmarks.kit.errors import UserError
-
 from .formats import EMPTY, Entry, Row, Table, markdown_escape, to_markdown, without_repeats
+from .place import MARK
 from .results import Results
 from .variants import settings
-
-MARKDOWN, HTML = "README.md", "report.html"
-"""The pages of a results folder: to read, and to look at."""
-_HTML_MARK = '<meta name="generator" content="ndi-bench report">'
-_MARK = "Generated from the rows in `runs/` by `ndi-bench report`"
 
 _CAPTIONS = {
     "learning-curves": "Learning curves: return of the deterministic policy during training",
@@ -29,30 +20,11 @@ _CAPTIONS = {
 }
 
 
-def check(folder: Path) -> None:
-    """Refuse a folder in which something has the name of a page that is none.
-
-    Raises:
-        UserError: so it is.
-    """
-    for name, mark in ((MARKDOWN, _MARK), (HTML, _HTML_MARK)):
-        path = folder / name
-        if not os.path.lexists(path):
-            continue
-        try:
-            ours = mark.encode() in read_regular(inside(folder, name))
-        except OSError:
-            ours = False
-        if not ours:
-            fix = "move it away, or choose another folder"
-            raise UserError(f"{path} is not a report's and would be overwritten; {fix}")
-
-
 def compose(results: Results, tables: Sequence[Table], figures: Sequence[str]) -> str:
     """The page as Markdown; nothing in it depends on when or where it is made, only on the rows."""
     parts = [
         f"# {markdown_escape(title(results))}",
-        f"{_MARK}; do not edit, rebuild; "
+        f"{MARK}; do not edit, rebuild; "
         "`ndi-bench store export` gives the rows as one file. `tables/` and `figures/` hold everything below as "
         "Markdown, LaTeX and SVG; `report.html`, which it writes too, is the same to look at, sort and filter.",
         *(to_markdown(table).strip() for table in without_repeats(tables)),

@@ -12,7 +12,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import seaborn
 
 # Okabe and Ito's palette, safe for colour-blind readers; its yellow is left out, too faint for a line on white
 _BLACK, _ORANGE, _SKY, _GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -126,6 +125,8 @@ def literal(text: str) -> str:
 
 def theme() -> Any:
     """Settings for `matplotlib.rc_context`, a dictionary: seaborn's look for a paper, reproducible ids in SVG files."""
+    import seaborn  # seconds that tables are not worth
+
     return {
         **seaborn.axes_style("ticks"),
         **seaborn.plotting_context("paper"),
