@@ -93,7 +93,8 @@ class REDReward(nn.Module):
         rows = torch.arange(int(sizes.max()), device=problem.device).expand(problem.lanes, -1)
         chosen = rows < sizes[:, None]
         if self.config.fit.held_out:
-            chosen = held_out_rows(sizes, self.config.fit.held_out, problem.streams(f"{purpose} split"))
+            held_out = held_out_rows(sizes, self.config.fit.held_out, problem.streams(f"{purpose} split"))
+            chosen = torch.where(held_out.any(1, keepdim=True), held_out, chosen)
         everything = demonstrations.take(rows)
         errors = self.error(everything.observations, everything.actions)
         return errors.masked_fill(~chosen, torch.nan).nanmedian(1, keepdim=True).values

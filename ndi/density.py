@@ -82,10 +82,10 @@ class Density(nn.Module, ABC):
         return self.log_density_of(self.inputs(states, actions))
 
     def smoothing(self, x: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
-        """Standard normal noise (L, B, D) and its scale (L, B, 1), one level per row."""
+        """Standard normal noise (L, B, D), none in dimensions that are not kept, and its scale (L, B, 1) per row."""
         levels = torch.tensor(self.config.noise, device=x.device)
         choice = streams.integers(torch.full((len(x),), len(levels), device=x.device), x.shape[1])
-        return streams.normal(*x.shape[1:]), levels[choice].unsqueeze(-1)
+        return streams.normal(*x.shape[1:]) * self.kept, levels[choice].unsqueeze(-1)
 
     def fit(self, problem: Problem, demonstrations: Replay) -> list[dict[str, Tensor]]:
         """Fit every lane to its demonstrations (standardised rows, in time order); returns the losses on the way."""

@@ -99,19 +99,24 @@ class EBM(Density):
         smoothed = (x + scale * noise).detach().requires_grad_()
         score = self.score(smoothed, create_graph=True)
         if self.ebm.objective == "denoising":
-            target = kernel_score(smoothed.detach() - x, self.ebm.noise)
+            target = kernel_score(smoothed.detach() - x, self.ebm.noise, self.kept.sum(-1, keepdim=True))
             each = (0.5 * scale.square() * (score - target).square() * self.kept).sum(-1)
             return each.unflatten(1, (2, -1)).mean(1)
-        direction = streams.normal(*x.shape[1:]).sign()  # Rademacher: E[v v^T] = I
+        direction = streams.normal(*x.shape[1:]).sign() * self.kept  # Rademacher: E[v v^T] = I
         slope = torch.autograd.grad((score * direction).sum(), smoothed, create_graph=True)[0]
-        return (slope * direction + 0.5 * score.square()).sum(-1)
+        return (slope * direction + 0.5 * score.square() * self.kept).sum(-1)
 
 
-def kernel_score(offset: Tensor, levels: tuple[float, ...]) -> Tensor:
-    """Score (..., D) of the kernel mean_k N(0, sigma_k^2 I) at offset (..., D) = noisy - clean."""
+def kernel_score(offset: Tensor, levels: tuple[float, ...], size: Tensor) -> Tensor:
+    """Score (..., D) of the kernel mean_k N(0, sigma_k^2 I) in `size` (..., 1) dimensions, the others of offset 0.
+
+    Args:
+        offset: noisy - clean, (..., D).
+        levels: sigma_k.
+        size: number of dimensions that have noise.
+    """
     variance = torch.tensor(levels, device=offset.device).square()
     square = offset.square().sum(-1, keepdim=True)
-    size = offset.shape[-1]
     log_weight = -0.5 * square / variance - 0.5 * size * torch.log(2 * math.pi * variance)
     precision = (torch.softmax(log_weight, dim=-1) / variance).sum(-1, keepdim=True)
     return -offset * precision

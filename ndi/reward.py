@@ -42,13 +42,13 @@ class RewardConfig:
     """How the density and the occupancy bound become a reward."""
 
     convention: Literal["practical", "literal"] = "practical"
-    """See the module's docstring."""
+    """practical: max(log q - floor, 0) in units of k, on a floor that rises; literal: log q as it is."""
     lambda_pi: Positive = 0.3
     """Weight of the policy's entropy, nats per nat. One value, or one per lane."""
     annealed: bool = True
     """Practical: lambda_pi is the weight at the highest floor, and larger below it; otherwise the weight at any."""
     lambda_f: NonNegative = 0.005
-    """Weight of the occupancy reward r_f, nats per nat (the paper's best value). One value, or one per lane."""
+    """Weight of the occupancy reward r_f, nats per nat (the paper's best, from memory). One value, or one per lane."""
     entropy: Literal["distance", "raw-distance", "learned", "particles"] = "distance"
     """What estimates the occupancy's entropy (entropy.py); "raw-distance" is the paper's, not divided by d."""
     critic_scale: Positive = 1.0
@@ -62,8 +62,8 @@ class RewardConfig:
     floor_share: Share = 0.1
     """The same as a share of the nats between that median and the demonstrations' mean."""
     floor_quantile: Share = 0.0
-    """Quantile of the demonstrations' log density that the floor never exceeds, nor `LEAST_REACH` below their mean. At
-    0 demonstrated transitions earn something, the beginning too, which has the lowest log density and is lost if it
+    """Quantile of the demonstrations' log density that the floor never exceeds; it stays a nat below their mean, too.
+    At 0 demonstrated transitions earn something, the beginning too, which has the lowest log density and is lost if it
     earns nothing."""
     floor_rate: Share = 0.1
     """Share of the way that the floor moves at each look; 0 leaves it where it began."""

@@ -41,6 +41,7 @@ def runs(tmp_path, a_run):
             store.write(*a_run(method, seed=seed, finals=(value - 1, value + 1), **changes))
         return store
 
+    write.folder = tmp_path
     return write
 
 
@@ -148,6 +149,27 @@ def test_the_line_over_all_tasks_is_of_normalised_returns(fill):
     assert line.label == "BC / GAIL (off-policy): all tasks"
     assert line.entries[3].text.startswith("-0.35")  # (0.4 - 0.8) and (0.6 - 0.9)
     assert line.entries[5].text == WORSE
+
+
+def test_no_line_over_all_tasks_where_one_has_a_single_pair(runs):
+    """Nothing is known of its spread, so that the line's interval would leave it out."""
+    for side, level in (("ours", 500), ("theirs", 480)):
+        runs(side, [level, 500, 490, 510], env_id="A-v0", task="a")
+        runs(side, [level + 100], env_id="B-v0", task="b")
+    matches, totals = compared(*(Store(runs.folder / side) for side in ("ours", "theirs")))
+    assert (len(matches), totals) == (2, [])
+
+
+def test_the_same_runs_at_several_numbers_of_demonstrations_count_once(runs):
+    """SAC, without demonstrations, meets BC at one and at four of them."""
+    for demos in (1, 4):
+        store = runs("both", [500, 510, 520, 490, 480], demos=demos)
+    runs("both", [900, 910, 900, 890, 905], "sac", demos=0)
+    matches, totals = compared(store, ours="bc", theirs="sac")
+    assert (len(matches), totals) == (2, [])
+    for demos in (1, 4):
+        runs("both", [600, 610, 620, 590, 580], "gail", demos=demos)
+    assert len(compared(store, ours="bc", theirs="gail")[1]) == 1
 
 
 @pytest.fixture

@@ -135,6 +135,27 @@ def test_denoising_loss_of_a_gaussian_energy(point_problem):
     assert ebm.loss_of(x, problem.streams("noise")).mean().item() == pytest.approx(wanted, rel=0.01)
 
 
+@pytest.mark.parametrize("objective", ["denoising", "sliced"])
+def test_constant_dimensions_have_no_part_in_the_energys_loss(point_problem, objective):
+    """With two levels of noise, dimensions that had some would tell the network which one it was."""
+
+    def loss(size, kept):
+        problem = sized(point_problem(), size - 4, 4)
+        ebm = EBMConfig((0.1, 0.3), objective=objective, prior=2.0, hidden=(8,)).build(problem)
+        ebm.kept.copy_(kept)
+        with torch.no_grad():
+            for parameter in ebm.energy.parameters():
+                parameter.zero_()
+        x = 0.3 * kept.expand(1, 50_000, size)
+        noise, _ = ebm.smoothing(x, problem.streams("noise"))
+        assert not noise[kept.expand_as(noise) == 0].any()
+        return ebm.loss_of(x, problem.streams("noise")).mean().item()
+
+    wide = torch.zeros(1, 1, 80)
+    wide[..., :10] = 1
+    assert loss(80, wide) == pytest.approx(loss(10, torch.ones(1, 1, 10)), rel=0.02)
+
+
 def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
     offset = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
     levels = (0.2, 1.0)
@@ -143,7 +164,9 @@ def test_kernel_score_is_the_gradient_of_the_mixture_kernel():
     ]
     log_density = torch.stack([kernel.log_prob(offset) for kernel in kernels]).logsumexp(0) - math.log(2)
     (gradient,) = torch.autograd.grad(log_density.sum(), offset)
-    torch.testing.assert_close(kernel_score(offset.detach(), levels), gradient, check_dtype=False, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        kernel_score(offset.detach(), levels, torch.tensor(4.0)), gradient, check_dtype=False, atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("config", [MADEConfig(hidden=(16,)), EBMConfig(hidden=(16,)), KDEConfig()])

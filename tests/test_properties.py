@@ -165,7 +165,7 @@ def test_whatever_is_stored_comes_back(stored):
             pd.testing.assert_frame_equal(evaluations, expected, check_exact=True)
         assert len(store.averages()[1]) == len({(row["step"], row["update"], row["final"]) for row in rows})
         wrong = [finding.reason for finding in verify(store)[1] if finding.wrong]
-        assert all("no final evaluation" in reason or "policy is gone" in reason for reason in wrong)
+        assert all("no final evaluation" in reason or "policy is not there" in reason for reason in wrong)
 
         path.rename(path.with_name("copy of another machine.parquet"))  # found by its content
         assert len(store.runs()) == 1

@@ -46,12 +46,15 @@ def test_sigma_gives_the_median_held_out_row_its_typical_reward(fitted):
         assert typical[len(typical) // 2].item() == pytest.approx(CONFIG.typical_reward, abs=1e-4)
 
 
-def test_without_held_out_rows_sigma_comes_from_all(point_problem):
+@pytest.mark.parametrize(("held_out", "rows"), [(0.0, 100), (0.1, 4)])
+def test_without_held_out_rows_sigma_comes_from_all(point_problem, held_out, rows):
+    """None were wanted, or there are too few to hold one out in every block."""
     problem = point_problem()
     demonstrations = demonstration_replay(problem, Standardiser.from_demonstrations(problem))
-    reward = red.REDReward(problem, dataclasses.replace(CONFIG, fit=FitConfig(50, 32, held_out=0.0)))
+    reward = red.REDReward(problem, dataclasses.replace(CONFIG, fit=FitConfig(50, 32, held_out=held_out)))
+    demonstrations.added.clamp_(max=rows)
     reward.fit(problem, demonstrations)
-    rewards = reward(*demonstrations.take(torch.arange(100)[None])[:2])
+    rewards = reward(*demonstrations.take(torch.arange(rows)[None])[:2])
     assert (rewards >= CONFIG.typical_reward - 1e-4).float().mean().item() == pytest.approx(0.5, abs=0.01)
 
 

@@ -249,10 +249,3 @@ def test_a_replay_whose_rows_have_changed_is_written_anew(point_problem, tmp_pat
     resumed = Experience(problem, Standardiser.identity(problem), 8)
     resumed.load_state_dict(checkpoint.load())
     assert torch.equal(resumed.replay.latest(10).observations, experience.replay.latest(10).observations)
-
-
-def test_a_replay_saved_before_there_were_blocks_is_still_read():
-    rows = torch.rand(2, 5, 5)
-    memory = Replay(2, 9, 1, 1, torch.device("cpu"))
-    memory.load_state_dict({"rows": rows, "added": torch.tensor([5, 4])})
-    assert torch.equal(memory.latest(4).observations[1, :, 0], rows[1, :4, 0])

@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -195,13 +196,16 @@ def test_an_absorbing_state_is_worth_its_reward_for_ever_and_no_entropy(point_pr
     assert sac.critic(state, torch.zeros(1, 1, 2)).mean().item() == pytest.approx(2.0, rel=0.05)
 
 
-def test_absorbing_states_train_neither_actor_nor_temperature(point_problem):
+@pytest.mark.parametrize("cloning", [0.0, 20.0])
+def test_absorbing_states_train_neither_actor_nor_temperature(point_problem, cloning):
     problem = point_problem()
-    agents = [SAC(problem, SMALL, Standardiser.from_demonstrations(problem, absorbing=True)) for _ in range(2)]
+    config = replace(SMALL, cloning=cloning, demonstration_fraction=1.0)
+    agents = [SAC(problem, config, Standardiser.from_demonstrations(problem, absorbing=True)) for _ in range(2)]
     real = absorbed(random_batch(1), now=False)
     ended = absorbed(random_batch(1), now=True)
     mixed = Batch(*(torch.cat([a, b], 1) for a, b in zip(real, ended, strict=True)))
     for agent, batch in zip(agents, (real, mixed), strict=True):
+        agent.demonstrated = batch.actions.shape[1]
         agent.learn_actor(torch.zeros_like(batch.actions), batch, agent.temperature)
     # after one step the first moments are a tenth of the gradients; the temperature's is the last
     one, other = (agent.actor_optimiser.first for agent in agents)

@@ -146,9 +146,9 @@ def test_references_come_from_runs_else_from_the_task_else_not_at_all(fill):
 def test_the_papers_numbers_stand_beside_ours_with_their_source(fill):
     table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50})).at(1))
     labels = [(row.label, row.quiet) for row in table.sections[1]]
-    assert labels == [("BC", False), ("NDI paper", True)]
-    assert cells(table, "NDI paper", 1)["Hopper"].text == "1432 ± 382"
-    assert cells(table, "NDI paper", 1)["Ant"].text == "1425 ± 812"
+    assert labels == [("BC", False), ("NDI paper (unchecked)", True)]
+    assert cells(table, "NDI paper (unchecked)", 1)["Hopper"].text == "1432 ± 382"
+    assert cells(table, "NDI paper (unchecked)", 1)["Ant"].text == "1425 ± 812"
     for text in (to_markdown(table), to_latex(table)):
         assert MEMORY in text
     assert MEMORY in " ".join(printed(table).split())
@@ -157,13 +157,13 @@ def test_the_papers_numbers_stand_beside_ours_with_their_source(fill):
 def test_the_papers_numbers_stand_beside_one_demonstration_only(fill):
     results = arranged(fill({("bc", "hopper"): 800}, demos=4))
     assert results.demonstration_numbers == [4]
-    assert "NDI paper" not in to_markdown(tables.returns_table(results.at(4)))
+    assert "NDI paper (unchecked)" not in to_markdown(tables.returns_table(results.at(4)))
     assert tables.published_table(4) is None
 
 
 def test_published_values_are_complete_and_sourced():
     table = tables.published_table(1)
-    assert cells(table, "NDI+EBM, NDI paper")["Humanoid"].text == "5305 ± 555"
+    assert cells(table, "NDI+EBM, NDI paper (unchecked)")["Humanoid"].text == "5305 ± 555"
     assert cells(table, "IQ-Learn, IQ-Learn paper")["Ant"].text == "4362.9"
     assert any(MEMORY in note for note in table.notes)
     for paper in tables.papers():
@@ -180,7 +180,9 @@ def test_settings_of_one_method_are_rows_of_their_own(fill, a_run):
     labels = [variant.label for variant in results.at(1).variants]
     assert labels == ["BC", *(f"NDI+EBM (density.weight={w})" for w in ("0.005", "0.1", "10.0"))]
     table = tables.returns_table(results.at(1))
-    assert [row.label for row in table.sections[1]].count("NDI paper") == 2, "once for BC, once for the three"
+    assert [row.label for row in table.sections[1]].count("NDI paper (unchecked)") == 2, (
+        "once for BC, once for the three"
+    )
 
 
 def test_switches_tried_one_at_a_time_are_told_by_themselves(fill, a_run):
@@ -191,6 +193,9 @@ def test_switches_tried_one_at_a_time_are_told_by_themselves(fill, a_run):
         store.write(*a_run("ndi-ebm", run_id=f"switch.{number}", config=config))
     labels = [variant.label for variant in arranged(store).at(1).variants]
     assert labels == ["BC", "NDI+EBM", "NDI+EBM (reward.annealed=false)", "NDI+EBM (reward.weight=0.1)"]
+    store.write(*a_run("ndi-ebm", run_id="older", config='{"reward": {"annealed": true}}'))
+    labels = [variant.label for variant in arranged(store).at(1).variants]
+    assert "NDI+EBM (reward.weight=none)" in labels, "of a time before there was such a setting, not the common one"
     config = '{"reward": {"weight": 0.1, "annealed": false}}'
     store.write(*a_run("ndi-ebm", run_id="both", config=config))
     labels = [variant.label for variant in arranged(store).at(1).variants]
@@ -351,4 +356,4 @@ def test_settings_that_are_not_the_methods_own_are_told(tmp_path, a_run):
     for method, changed in (("bc", '{"hidden": [8]}'), ("gail", '{"hidden": [8]}'), ("ndi-ebm", "{}")):
         store.write(*a_run(method, changes=changed))
     notes = tables.returns_table(arranged(store).at(1)).notes
-    assert "Not the methods' own settings: BC, GAIL (off-policy): hidden [8]." in notes
+    assert "Not the methods' own settings at that commit: BC, GAIL (off-policy): hidden [8]." in notes

@@ -46,8 +46,8 @@ def compare(
 
     A new method: ndi-bench compare results/mine results/desk --method mine --against ndi-made
 
-    A change of the code: ndi-bench compare results/quick results/quick-current --gate --margin 0.1 (the margin is then
-    the loss that must have been visible with 80 % power; `ndi-bench gate` runs and judges in one)
+    A change of the code: ndi-bench compare results/after results/before --gate --margin 0.1 (five seeds or more; the
+    margin is then the loss that must have been visible with 80 % power; `ndi-bench gate` runs and judges in one)
     """
     if reference is None and against is None:
         raise UserError("there is nothing to compare with; name a second results folder or a method with --against")

@@ -35,7 +35,7 @@ def tasks(as_json: AsJson = False) -> None:
         returns = [f"{value:,.0f}" if value == value else "-" for value in (task.random_return, task.expert_return)]
         hub = task.hub_dataset or "-"
         rows.append((name, task.env_id, f"{task.budget:,}", *returns, ", ".join(task.tags), hub))
-    header = ("Task", "Environment", "Steps", "Random", "Expert", "Tags", "Hub dataset")
+    header = ("Task", "Environment", "Budget", "Random", "Noisy expert", "Tags", "Hub dataset")
     print_listing(header, rows, optional=("Hub dataset", "Tags"))
     _show(faults)
 

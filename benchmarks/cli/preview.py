@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 def show_cells(cells: Sequence[Cell]) -> None:
-    """Print every process with its cost and the memory of its replay, and every run."""
+    """Print every run, and every process with its cost and the memory of its replay."""
     rows = []
     for cell in cells:
         steps, replay = "offline", ("-", "-")
         if cell.first.budget:
             steps, replay = f"{cell.first.budget:,}", (decimal(cell_bytes(cell)), f"{step_bytes(cell):,}")
         rows.append((cell.name, ", ".join(map(str, cell.seeds)), steps, duration(cell.seconds), *replay))
-    print_listing(("Process", "Seeds", "Steps", "About", "Replay", "B/step"), rows, optional=("B/step",))
     if cells:
         console.print("\n".join(run_id for cell in cells for run_id in cell.run_ids), highlight=False, soft_wrap=True)
+    print_listing(("Process", "Seeds", "Steps", "About", "Replay", "B/step"), rows, optional=("B/step",))
 
 
 def show_missing_datasets(runs: Iterable[Run]) -> None:
@@ -95,7 +95,8 @@ def estimate(cells: Sequence[Cell], workers: int) -> str:
 def memory(cells: Sequence[Cell], workers: int) -> str:
     """How much memory the replays will take."""
     most = decimal(most_at_once(cells, workers))
-    return f"at most {most} of replay on {counted(max(workers, 1), 'worker')} (B/step: bytes per lane and step of it)"
+    where = counted(max(workers, 1), "worker")
+    return f"at most {most} of replay on {where} (B/step: bytes of it per lane and environment step)"
 
 
 def show_jobs(work: Work, using: Machine, options: Sequence[str], script: Path | None) -> None:

@@ -87,7 +87,7 @@ Threads = Annotated[
 Lanes = Annotated[int | None, _option(HOW, "Most seeds that train together in a process.", min=1)]
 Strict = Annotated[
     bool,
-    _option(HOW, "Runs in which a method was noticed doing what it must not fail; they are told anyway.", "--strict"),
+    _option(HOW, "A run whose method was noticed breaking a rule counts as failed; else it is only told.", "--strict"),
 ]
 Timeout = Annotated[float | None, _option(HOW, "Seconds that one process may take.", min=0)]
 CheckpointMinutes = Annotated[float, _option(HOW, "Minutes between checkpoints.", min=0)]

@@ -11,6 +11,7 @@ from .contract import Problem
 from .fitting import FitConfig, fit, with_prior
 from .networks import TanhGaussianPolicy, unsquashed
 from .replay import Batch, Replay
+from .streams import Streams
 
 FIT = FitConfig(10_000, 256, 3e-4, 1.0, 0.0, 200)
 """Optimisation: batch of value_dice; decay by trial (profile `bc-tuning`), steps and no early stopping by earlier ones
@@ -40,7 +41,7 @@ def cloning_loss(policy: TanhGaussianPolicy, batch: Batch, beta: float) -> Tenso
 def clone(
     problem: Problem, policy: TanhGaussianPolicy, demonstrations: Replay, config: FitConfig = FIT, beta: float = 1.0
 ) -> Iterator[dict[str, Tensor]]:
-    """Fit a policy to the demonstrated actions in place; yields as `fitting.fit`.
+    """Fit a policy to the demonstrated actions in place, but to none in absorbing states; yields as `fitting.fit`.
 
     Args:
         problem: the cell.
@@ -49,5 +50,9 @@ def clone(
         config: optimisation; its weight decay is that for one demonstration.
         beta: see `cloning_loss`.
     """
-    settings = with_prior(config, problem)
-    return fit(problem, policy, lambda batch, _: cloning_loss(policy, batch, beta), demonstrations, settings, "cloning")
+
+    def loss(batch: Batch, _: Streams) -> Tensor:
+        rows = cloning_loss(policy, batch, beta)
+        return rows * (1 - batch.observations[..., -1]) if policy.standardise.absorbing else rows
+
+    return fit(problem, policy, loss, demonstrations, with_prior(config, problem), "cloning")

@@ -119,9 +119,6 @@ class Replay:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.added.copy_(state["added"])
-        if "rows" in state:  # as it was before there were blocks
-            self.rows[:, : state["rows"].shape[1]] = state["rows"].to(self.rows.device)
-            return
         self.edition = state["edition"]
         for name, rows in state[SETTLED].items():
             _, lane, start, _ = map(int, name.split("-"))
@@ -180,9 +177,15 @@ def _demonstrated_rows(problem: Problem, standardise: Standardiser, lane: int) -
 
 def capacity_for(budget: int, absorbing: bool) -> int:
     """Transitions of a lane that are kept: all, with as much room again for absorbing self-transitions (as ValueDICE's
-    authors give them), of which only a method that falls in most of its steps would fill more.
+    authors give them): `ABSORBING_STEPS` a fall fill more where episodes last fewer steps than that on average, and the
+    oldest transitions are then overwritten.
     """
     return budget * (1 + absorbing)
+
+
+def demonstrated_rows(problem: Problem, fraction: float, batch_size: int) -> int:
+    """How many rows of a batch, its first ones, are drawn from the demonstrations."""
+    return round(fraction * batch_size) if problem.demonstrations else 0
 
 
 class Experience(Composite):
@@ -212,7 +215,7 @@ class Experience(Composite):
         capacity = capacity_for(problem.budget, standardise.absorbing)
         self.replay = Replay(problem.lanes, capacity, standardise.size, problem.action_size, problem.device)
         self._demonstrations = demonstration_replay(problem, standardise) if problem.demonstrations else None
-        self.demonstrated = round(demonstration_fraction * batch_size) if self._demonstrations else 0
+        self.demonstrated = demonstrated_rows(problem, demonstration_fraction, batch_size)
         self.streams = problem.streams("replay")
         self.expert_streams = problem.streams("demonstrations")
         self.absorbing_streams = problem.streams("absorbing")

@@ -21,7 +21,7 @@ from .fitting import products
 from .forms import StepConfig
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
-from .replay import Batch, Replay
+from .replay import Batch, Replay, demonstrated_rows
 from .standardiser import Standardiser
 
 
@@ -43,7 +43,7 @@ class SACConfig(StepConfig):
     layer_norm: bool = True
     """Layer-normalised critics, which stay stable at small budgets."""
     temperature: Positive = 0.2
-    """alpha, initial entropy temperature; the final one if `target_entropy` is None."""
+    """alpha, initial entropy temperature; the final one if `target_entropy` is None. NDI sets its own."""
     target_entropy: float | None = -1.0
     """Target of the policy entropy per action dimension, in nats; None keeps the temperature fixed."""
     actor_period: Count = 2
@@ -113,7 +113,7 @@ class SAC(Composite):
     def __init__(self, problem: Problem, config: SACConfig, standardise: Standardiser) -> None:
         self.config, self.action_size, self.updates = config, problem.action_size, 0
         self.absorbing = standardise.absorbing
-        self.demonstrated = round(config.demonstration_fraction * config.batch_size) if problem.demonstrations else 0
+        self.demonstrated = demonstrated_rows(problem, config.demonstration_fraction, config.batch_size)
         sizes = (standardise.size, problem.action_size)
         self.policy = TanhGaussianPolicy(problem.streams("actor"), standardise, problem.action_size, config.hidden)
         self.critic = Critic(problem.streams("critic"), *sizes, config.hidden, layer_norm=config.layer_norm)
@@ -236,7 +236,8 @@ class SAC(Composite):
         loss = self._mean(temperature[:, None] * log_density - values, batch.observations)
         if self.config.cloning:
             demonstrated = Batch(*(column[:, : self.demonstrated] for column in batch))
-            loss = loss + self.config.cloning * cloning_loss(self.policy, demonstrated, beta=1.0).mean(-1)
+            errors = cloning_loss(self.policy, demonstrated, beta=1.0)
+            loss = loss + self.config.cloning * self._mean(errors, demonstrated.observations)
         return loss, -self._mean(log_density, batch.observations)
 
     def _mean(self, values: Tensor, observations: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ def compare(
             where a task's references are not known.
 
     Returns:
-        The matches; and the totals of those pairs that met more than once and whose returns can be normalised.
+        The matches; and the totals of those pairs that met more than once, in runs of their own each time and at least
+        two of them, and whose returns can be normalised.
 
     Raises:
         UserError: nothing can be compared, or runs that are to be compared followed different protocols.
@@ -88,15 +89,18 @@ def compare(
     if not drawn:
         names = ", ".join(dict.fromkeys(variant.name for pair in pairs for variant in pair))
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names})")
-    returns = [gaps(cell, other) for *_, cell, other in drawn]
-    normalized = [gaps(cell, other, "normalized") for *_, cell, other in drawn]
+    cells = [(cell, other) for *_, cell, other in drawn]
+    returns = [gaps(*both) for both in cells]
+    normalized = [gaps(*both, "normalized") for both in cells]
     of_pair: dict[tuple[Variant, Variant], list[int]] = {}
     for place, (first, second, *_) in enumerate(drawn):
         of_pair.setdefault((first, second), []).append(place)
     over_all = {
         pair: [normalized[place] for place in places]
         for pair, places in of_pair.items()
-        if len(places) > 1 and all(len(normalized[p]) and np.isfinite(normalized[p]).all() for p in places)
+        if len(places) > 1
+        and all(len(normalized[p]) > 1 and np.isfinite(normalized[p]).all() for p in places)
+        and _own_runs([cells[p] for p in places])
     }
     lines = [
         _Line([gap], _least(theirs, task, margin)) for gap, (_, _, task, *_) in zip(returns, drawn, strict=True)
@@ -114,6 +118,11 @@ def compare(
         Total(*pair, line.found, verdict)
         for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True)
     ]
+
+
+def _own_runs(met: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> bool:
+    """Whether every meeting has its own runs: who needs no demonstrations brings the same to every number of them."""
+    return all(pd.concat([cell["run_id"] for cell in side]).is_unique for side in zip(*met, strict=True))
 
 
 def _least(results: Results, task: str, margin: float) -> float:

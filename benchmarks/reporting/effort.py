@@ -8,6 +8,7 @@ import numpy as np
 
 from .formats import EMPTY, Entry, Row, Table
 from .results import Board
+from .variants import Variant, settings
 
 SHARE = 0.9
 """Of the way from the random policy to the expert."""
@@ -52,9 +53,25 @@ def effort_table(board: Board) -> Table | None:
             f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
             "the random policy to the expert: medians over the seeds that arrived, with their number of all that do. "
             "It is as fine as the evaluations lie apart; the time of a run is its lane's share of its process, spread "
-            "evenly over its updates, on the machines named below."
+            "evenly over its updates.",
+            *_terms(board, list(found)),
         ],
     )
+
+
+def _terms(board: Board, variants: list[Variant]) -> list[str]:
+    """Who was timed on what, in one line, where that is not the same for all."""
+    lines: dict[str, list[str]] = {}
+    for variant in variants:
+        runs = board.runs[board.runs["variant"] == variant.name]
+        plain = "plain steps" if (runs["steps"] > 0).any() else "no steps"
+        forms = {settings(text).get("learner", plain) for text in runs["versions"].unique()}
+        told = f"{'/'.join(sorted(runs['cpu'].unique()))}, {'/'.join(sorted(forms))}"
+        lines.setdefault(told, []).append(variant.label)
+    if len(lines) < 2:
+        return []
+    told = "; ".join(f"{', '.join(labels)}: {terms}" for terms, labels in lines.items())
+    return [f"Seconds compare only between methods with the same machine and form of a learner's step. {told}."]
 
 
 def _entry(found: Effort) -> Entry:

@@ -77,7 +77,7 @@ def _facts(results: Results) -> Iterator[str]:
     ends = runs.loc[~runs["counted"], "status"].replace(ENDS).value_counts()
     yield ", ".join(f"{number} {end}" for end, number in sorted(ends.items())) or "none failed"
     if results.superseded:
-        yield f"{len(results.superseded)} superseded by newer runs are left out"
+        yield f"{len(results.superseded)} superseded by other runs are left out"
 
 
 def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:

@@ -76,7 +76,7 @@ def _changes(runs: pd.DataFrame, variants: Sequence[Variant]) -> list[str]:
     if not labels:
         return []
     told_of = "; ".join(f"{', '.join(who)}: {told}" for told, who in labels.items())
-    return [f"Not the methods' own settings: {told_of}."]
+    return [f"Not the methods' own settings at that commit: {told_of}."]
 
 
 def _settings(board: Board, runs: pd.DataFrame, variant: Variant) -> list[str]:

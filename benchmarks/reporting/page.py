@@ -66,9 +66,9 @@ def runs_table(results: Results) -> Table:
             ]
             rows.append(Row(variant.label, [Entry(str(demos or "none")), Entry(", ".join(map(str, seeds))), *costs]))
         sections.append(rows)
-    notes = ["Runs that count / runs, and median training time of a run, in minutes."]
+    notes = ["Runs that count / runs, and the median minutes of the process in which a run trained beside others."]
     if results.superseded:
-        newer = "Left out, since a newer run of the same method, task, demonstrations and seed is there: "
+        newer = "Left out for a run of the same method, task, demonstrations and seed that counts or is newer: "
         notes.append(newer + ", ".join(results.superseded) + ".")
     header = ["Method", "Demonstrations", "Seeds", *map(results.title, results.tasks)]
     return Table("runs", "Runs", header, sections, notes)

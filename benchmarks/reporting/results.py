@@ -42,7 +42,8 @@ class Results:
     runs: pd.DataFrame
     evaluations: pd.DataFrame
     superseded: tuple[str, ...]
-    """Run ids left out because a newer run of the same variant, task, demonstrations and seed is there."""
+    """Run ids left out for another run of the same variant, task, demonstrations and seed: one that counts, else the
+    newest."""
     varying: Mapping[str, Sequence[str]]
     """Method -> settings in which its variants differ."""
     remarks: tuple[str, ...] = ()

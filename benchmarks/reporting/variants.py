@@ -92,9 +92,9 @@ def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
     suffix = pd.Series(
         [
             ", ".join(
-                f"{name}={identity[name]}"
+                f"{name}={identity.get(name, 'none')}"
                 for name in varying[method]
-                if name in identity and identity[name] != hubs[method].get(name)
+                if (name in identity or name in hubs[method]) and identity.get(name) != hubs[method].get(name)
             )
             for method, identity in zip(runs["method"], told, strict=True)
         ],

@@ -45,12 +45,15 @@ class Verdict(NamedTuple):
 
 
 def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
-    """On one cell; None where no paper that is shown beside ours has a number, and for the references themselves."""
+    """On one cell; None for the references themselves, and where no paper or reference return is known."""
     if variant.method in ("random", "expert"):
         return None
     # one setting of several need not have been run everywhere
-    if variant.name != variant.method and not len(board.sample(variant.name, task).places):
+    sample = board.sample(variant.name, task)
+    if variant.name != variant.method and not len(sample.places):
         return None
+    if len(sample.score) and not np.isfinite(sample.normalized).any():
+        return None  # nobody knows what random and expert policies return there
     environment = family(board.results.environment(task))
     for paper in papers():
         values = paper.values(variant.method, environment)
@@ -59,7 +62,7 @@ def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
             low, high = (float(one[0]) for one in references if one)
             mean, spread = float(values[0]), float((*values, np.nan)[1])
             share = (mean - low) / (high - low), spread / (high - low)
-            status = _status(board.sample(variant.name, task), share)
+            status = _status(sample, share)
             differences = _differences(board, variant, task, paper, high)
             return Verdict(variant.method, task, status, paper, (mean, spread), share, differences)
     return None

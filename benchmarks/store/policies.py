@@ -50,7 +50,7 @@ def read(folder: Path, record: Mapping[str, Any]) -> bytes:
     if not isinstance(record["policy_sha256"], str):  # in a frame, what is missing may be NaN
         raise UserError(
             f"run {record['run_id']} has no policy: none was kept (runs of older versions have none, nor have runs "
-            "that failed, random and scripted agents, and runs with --no-policies)"
+            "that failed, random and scripted agents, and runs with --no-policies; train it anew to have one)"
         )
     found = _checked(folder, record)
     if isinstance(found, str):
@@ -77,7 +77,7 @@ def _checked(folder: Path, record: Mapping[str, Any]) -> bytes | str:
     try:
         data = read_regular(place(folder, record["run_id"]))
     except FileNotFoundError:
-        return "the run's policy is gone; restore the file, or run the run again"
+        return "the run's policy is not there (git keeps none); restore the file, or run the run again"
     except OSError as error:
         return f"the run's policy cannot be read ({error.strerror or error}); restore the file"
     if digest(data) != record["policy_sha256"]:
