@@ -51,7 +51,7 @@ class GAILConfig:
     period: Count = 4
     """Learner updates per discriminator update; by trial, 2 and 4 (results/discriminator-period)."""
     reward: Literal["survival", "logit", "negative"] = "survival"
-    """survival: -log(1 - D); logit: log D - log(1 - D); negative: log D."""
+    """Its form. survival: -log(1 - D); logit: log D - log(1 - D); negative: log D."""
     absorbing: bool = False
     """Learn the value of what follows a terminal state (DAC) instead of setting it to 0."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))

@@ -62,7 +62,7 @@ def renewed(text: str, page: Path) -> str:
 def headline(page: Path, folder: str, *tasks: str) -> str:
     (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
     lines = to_markdown(returns_table(board)).splitlines()
-    rows = [line.split("|") for line in lines if line.startswith("|") and "*NDI paper*" not in line]
+    rows = [line.split("|") for line in lines if line.startswith("|") and "*NDI paper" not in line]
     wanted = {"", "Method", *(TITLES[task] for task in tasks or board.results.tasks)}
     shown = [
         "|".join(entry for title, entry in zip(rows[0], row, strict=True) if title.strip() in wanted) for row in rows
