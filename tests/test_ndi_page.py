@@ -62,7 +62,7 @@ def test_switches():
         assert (seeds("ndi-made", "reward", "lambda_f", weight) < 0.9).sum() == lost
     assert "The rise of the floor is not needed there" in PAGE
     assert seeds("ndi-made", "reward", "floor_rate", 0.0).min() > 0.95
-    assert "never stands up" in PAGE
+    assert "never learns to balance: it ends at 415" in PAGE
     assert not (seeds("ndi-made", "reward", "convention", "literal") > 0.25).any()
 
 
@@ -91,11 +91,18 @@ def test_humanoid_stays_at_the_experts_level():
 
 
 def test_no_seed_is_far_below_the_expert():
-    evaluations = Store(ROOT / "results/desk").evaluations()
-    last = evaluations[evaluations["final"] & evaluations["method"].isin(["ndi-made", "ndi-ebm"])]
-    assert "No seed on the first three tasks is below 95 %" in PAGE
-    assert last["run_id"].nunique() == 18
-    assert last.groupby("run_id")["normalized"].mean().min() >= 0.95
+    lowest = []
+    for folder, seeds in (("desk", 3), ("paper", 5)):
+        last = (
+            Store(ROOT / "results" / folder)
+            .evaluations()
+            .query("final and task in ['hopper', 'halfcheetah', 'walker2d']")
+        )
+        reached = last[last["method"].isin(["ndi-made", "ndi-ebm"])].groupby("run_id")["normalized"].mean()
+        assert len(reached) == 2 * 3 * seeds
+        lowest.append(reached.min())
+    assert "no seed of either kind is below 92 %" in PAGE
+    assert 0.92 <= min(lowest) < 0.93
 
 
 def test_the_clone_is_in_the_way_on_the_double_pendulum():

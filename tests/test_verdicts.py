@@ -25,6 +25,16 @@ def test_shares_of_the_way_from_random_to_expert_are_compared(fill, mean, status
     assert any("our expert returns 1,000, the paper's 3,567" in told for told in found.differences)
 
 
+def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fill):
+    store = fill({("random", "hopper"): 20, ("bc", "hopper"): 400, ("sqil", "hopper"): 500}, seeds=5)
+    table = verdicts.verdict_table(Results.of(*store.averages()).at(1))
+    ((row,),) = table.sections
+    assert (row.label, [entry.text for entry in row.entries]) == ("BC", ["reproduced 0.40 / 0.40"])
+    assert "our expert returns 1,000, the paper's 3,567 (Hopper)" in table.notes[1]
+    assert "from memory" in table.notes[2]
+    assert verdicts.verdict_table(Results.of(*store.averages()).at(4)) is None
+
+
 def test_one_seed_decides_nothing_and_failed_runs_are_no_result(fill):
     assert judged(fill({("bc", "hopper"): 400}, seeds=1)).status == verdicts.UNDECIDED
     assert judged(fill({("gail", "hopper"): 400}, seeds=3, status="failed"), "gail").status == verdicts.FAILED

@@ -48,7 +48,7 @@ class FitConfig:
     weight_decay: NonNegative = 1e-4
     """Decoupled weight decay (AdamW)."""
     held_out: Part = 0.1
-    """Share of the transitions held out, in `BLOCKS` contiguous blocks; 0 trains on all and keeps the last weights."""
+    """Share of the transitions held out, in five contiguous blocks; 0 trains on all and keeps the last weights."""
     check_every: Count = 100
     """Steps between two looks at the held-out loss; the weights of the best look are kept, lane by lane."""
     patience: Count = 10

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks.files import inside, put
 from benchmarks.kit.errors import UserError
 
-from . import ablations, density, effort, html, page, plots, tables
+from . import ablations, density, effort, html, page, plots, tables, verdicts
 from .formats import Table, to_latex, to_markdown, to_rich, without_repeats
 from .place import HTML, MARKDOWN, check
 from .reading import read
@@ -19,6 +19,7 @@ from .results import Results
 _GENERATED = (
     "returns-*",
     "normalized-*",
+    "verdicts-*",
     "effort-*",
     "published-*",
     "learning-curves-*",
@@ -68,8 +69,9 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
 
 
 def _tables(results: Results) -> list[Table]:
-    """For every number of demonstrations returns and normalised scores; then ablations and the time to expert."""
+    """Returns and normalised scores for every number of demonstrations; then verdicts, ablations, time to expert."""
     made = [table(board) for board in results.boards for table in (tables.returns_table, tables.normalized_table)]
+    made += [table for board in results.boards if (table := verdicts.verdict_table(board))]
     made += [ablations.ablation_table(found) for board in results.boards for found in ablations.ablations(board)]
     return made + [table for board in results.boards if (table := effort.effort_table(board))]
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import style
+from .formats import EMPTY, Entry, Row, Table
 from .papers import Paper, papers
 from .results import Board, Sample, family, interval
 from .variants import Variant
@@ -87,3 +88,38 @@ def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert
     if variant.method in style.NOTES:
         found.append(style.NOTES[variant.method].split(": ", 1)[1])
     return (*found, *paper.differences)
+
+
+def verdict_table(board: Board) -> Table | None:
+    """Methods down, tasks across; None where no paper has a number for anything that was run."""
+    tasks, rows = board.results.tasks, []
+    differing: dict[str, list[str]] = {}
+    sources: dict[str, None] = {}
+    for variant in board.variants:
+        found = [verdict(board, variant, task) for task in tasks]
+        if all(one is None or one.status == NOT_RUN for one in found):
+            continue
+        rows.append(
+            Row(variant.label, [_entry(board.sample(variant.name, one.task), one) if one else EMPTY for one in found])
+        )
+        for one in filter(None, found):
+            sources[f"{one.paper.title}: {one.paper.source}."] = None
+            for told in one.differences:
+                differing.setdefault(told, []).append(board.results.title(one.task))
+    if not rows:
+        return None
+    known = (f"{told} ({', '.join(dict.fromkeys(where))})" for told, where in differing.items())
+    return Table(
+        f"verdicts-{board.suffix}",
+        f"Beside the paper's numbers, {board.told}",
+        ["Method", *map(board.results.title, tasks)],
+        [rows],
+        [f"Behind a verdict: our mean share / the paper's. {RULE}", f"Known to differ: {'; '.join(known)}.", *sources],
+    )
+
+
+def _entry(sample: Sample, found: Verdict) -> Entry:
+    ours = sample.normalized[np.isfinite(sample.normalized)]
+    if found.status in (NOT_RUN, FAILED):
+        return Entry(found.status)
+    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}")
