@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from benchmarks.reporting import ablations, build
+from benchmarks.reporting import ablations
+from benchmarks.reporting.building import build
 from benchmarks.reporting.results import Results
 
 VALUES = (0.0, 0.001, 0.1)

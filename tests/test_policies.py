@@ -140,7 +140,11 @@ def test_a_changed_policy_is_refused_and_named(stored, bench):
     place = policies.place(stored.folder, link["run_id"])
     place.rename(place.with_suffix(".elsewhere"))
     place.symlink_to(place.with_suffix(".elsewhere"))
-    for record, reason in ((changed, "not the policy that was stored"), (gone, "is gone"), (link, "symbolic link")):
+    for record, reason in (
+        (changed, "not the policy that was stored"),
+        (gone, "is not there"),
+        (link, "symbolic link"),
+    ):
         code, out, error = bench(record["run_id"], str(stored.folder))
         assert (code, out) == (2, "")
         assert reason in error
