@@ -30,6 +30,7 @@ from benchmarks.kit.bounds import Count, Positive, Rate, Share, Sizes, Steps
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.examination import carried_out
+from benchmarks.kit.fitting import products
 from benchmarks.kit.forms import StepConfig
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, follow, orthogonal
@@ -206,5 +207,5 @@ METHOD = Method(
         "ant": {"second_term": "value", "temperature": 1e-3},
         "humanoid": {"temperature": 1.0},
     },
-    cost=lambda config: config.updates_per_step * (0.4 + 0.9 * config.batch_size / 128),
+    cost=lambda config: config.updates_per_step * config.step_cost(1.5 * products(config.batch_size, config.hidden)),
 )

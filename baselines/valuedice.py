@@ -28,6 +28,7 @@ from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.examination import carried_out
+from benchmarks.kit.fitting import products
 from benchmarks.kit.forms import StepConfig
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, TanhGaussianPolicy, orthogonal
@@ -104,23 +105,24 @@ def input_gradient(network: MLP, x: Tensor) -> Tensor:
     A ReLU's mask does not change with the weights (almost everywhere), so that the derivative of this gradient goes
     through the products below alone: exact, and without a second pass through the network as autograd would make it.
     """
-    masks = []
+    masks, hidden = [], network.in_precision(x)
     with torch.no_grad():
         for layer in network.layers[:-1]:
-            x = torch.relu(layer(x))
-            masks.append(x.sign())
-    gradient = network.layers[-1].weight.transpose(1, 2)
+            hidden = torch.relu(layer(hidden))
+            masks.append(hidden.sign())
+    gradient = network.in_precision(network.layers[-1].weight).transpose(1, 2)
     for layer, mask in zip(reversed(network.layers[:-1]), reversed(masks), strict=True):
-        gradient = (gradient * mask) @ layer.weight.transpose(1, 2)
-    return gradient
+        gradient = (gradient * mask) @ network.in_precision(layer.weight).transpose(1, 2)
+    return gradient.to(x.dtype)
 
 
 def orthogonality(network: MLP) -> Tensor:
     """Sum over layers of the squared off-diagonal entries of W^T W, (lanes,)."""
     total = torch.zeros(len(network.layers[0].weight), device=network.layers[0].weight.device)
     for layer in network.layers:
-        gram, diagonal = layer.weight.transpose(1, 2) @ layer.weight, layer.weight.square().sum(1)
-        total = total + gram.square().sum((1, 2)) - diagonal.square().sum(-1)
+        weight = network.in_precision(layer.weight)
+        gram = (weight.transpose(1, 2) @ weight).to(layer.weight.dtype)
+        total = total + gram.square().sum((1, 2)) - gram.diagonal(dim1=1, dim2=2).square().sum(-1)
     return total
 
 
@@ -237,8 +239,8 @@ def train_offline(problem: Problem, config: ValueDICEConfig) -> Iterator[Progres
 
 
 def _update_cost(config: ValueDICEConfig) -> float:
-    """Cost of an update in plain SAC's steps."""
-    return 1.6 * (0.4 + 0.6 * config.batch_size / 128)
+    """Cost of an update in plain SAC's steps; its products are those of three networks."""
+    return config.step_cost(1.8 * products(config.batch_size, config.hidden))
 
 
 VALUEDICE = Method(

@@ -88,12 +88,14 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs for inputs x (L, B, inputs), in their precision."""
-        hidden = x.repeat_interleave(self.heads, dim=0) if self.heads > 1 else x
-        if self.rounded:
-            hidden = hidden.bfloat16()
+        hidden = self.in_precision(x.repeat_interleave(self.heads, dim=0) if self.heads > 1 else x)
         for layer, norm in zip(self.layers, self.norms, strict=False):
             hidden = self.activation(norm(layer(hidden)))
         return self.layers[-1](hidden.to(x.dtype))
+
+    def in_precision(self, x: Tensor) -> Tensor:
+        """A tensor in the precision of the hidden layers."""
+        return x.bfloat16() if self.rounded else x
 
 
 class TanhGaussianPolicy(nn.Module):

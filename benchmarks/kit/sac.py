@@ -75,14 +75,8 @@ class SACConfig(StepConfig):
 
     @property
     def cost(self) -> float:
-        """Cost of an environment step relative to the default setting, for estimates only.
-
-        A measured split: 40 % does not depend on sizes, of which compilation saves a good half, and 60 % grows with the
-        products, of which bfloat16 saves two fifths.
-        """
-        rounded = 0.36 if self.precision == "bfloat16" else 0.6
-        fixed = 0.15 if self.compile is True else 0.4
-        return self.updates_per_step * (fixed + rounded * products(self.batch_size, self.hidden))
+        """Cost of an environment step relative to a plain one of the default setting, for estimates only."""
+        return self.updates_per_step * self.step_cost(products(self.batch_size, self.hidden))
 
     @property
     def preparation(self) -> float:
