@@ -208,6 +208,21 @@ def test_a_new_method_against_a_stored_one(bench, runs):
     assert "better" in out
 
 
+def test_a_variant_is_chosen_by_all_its_settings(bench, runs, a_run):
+    """As the list in the error names it: with commas in its brackets."""
+    store = Store(runs.folder / "now")
+    for number in range(4):
+        config = f'{{"rate": {number // 2}, "weight": {number % 2}}}'
+        for seed in range(5):
+            value = 700 + 100 * number + number * seed
+            store.write(*a_run("bc", seed=seed, run_id=f"{number}.{seed}", config=config, finals=(value, value)))
+    chosen = "bc[rate=1, weight=0], bc[rate=1, weight=1]"
+    code, out, _ = bench("now", "--method", chosen, "--against", "bc[rate=0, weight=0]")
+    assert code == 0
+    assert "Settings of BC (rate=1, weight=0): rate 1 here, 0 there.\n" in out
+    assert "Settings of BC (rate=1, weight=1): rate 1 here, 0 there; weight 1 here, 0 there.\n" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,7 +108,8 @@ def _results(folder: Path) -> Results:
 def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:
     """Who meets whom."""
     here, there = _variants(ours), _variants(theirs)
-    names = [part.strip() for part in (method or "").split(",") if part.strip()]
+    between_names = r",(?![^\[]*\])"  # what a name has in brackets holds commas, too
+    names = [part.strip() for part in re.split(between_names, method or "") if part.strip()]
     chosen = [_find(here, name, "--method") for name in names]
     if against is not None:
         other = _find(there, against, "--against")
