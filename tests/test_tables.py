@@ -196,10 +196,15 @@ def test_switches_tried_one_at_a_time_are_told_by_themselves(fill, a_run):
     store.write(*a_run("ndi-ebm", run_id="older", config='{"reward": {"annealed": true}}'))
     labels = [variant.label for variant in arranged(store).at(1).variants]
     assert "NDI+EBM (reward.weight=none)" in labels, "of a time before there was such a setting, not the common one"
+    config = '{"reward": {"weight": 10, "annealed": 1}}'
+    store.write(*a_run("ndi-ebm", run_id="switch.several", config=config))
+    labels = [variant.label for variant in arranged(store).at(1).variants]
+    assert "NDI+EBM (reward.annealed=1, reward.weight=10)" in labels
+    assert "NDI+EBM" in labels
     config = '{"reward": {"weight": 0.1, "annealed": false}}'
     store.write(*a_run("ndi-ebm", run_id="both", config=config))
     labels = [variant.label for variant in arranged(store).at(1).variants]
-    assert "NDI+EBM (reward.weight=0.1, reward.annealed=false)" in labels, "no longer one at a time"
+    assert "NDI+EBM (reward.weight=0.1, reward.annealed=false)" in labels, "two weights are equally common"
 
 
 def test_budgets_and_datasets_are_never_averaged(fill, a_run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -63,19 +64,23 @@ def identities(runs: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
-    """Values of the several settings, of which all others differ in one at most; empty if there are none such."""
+    """The one of several settings that has the commonest value of every name; empty if values tie or none has them."""
     distinct = list(dict.fromkeys(tuple(identity.get(name) for name in names) for identity in identities))
-    for hub in distinct if len(names) > 1 else []:
-        if all(sum(one != two for one, two in zip(hub, other, strict=True)) <= 1 for other in distinct):
-            return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
-    return {}
+    hub = []
+    for values in zip(*distinct, strict=True) if len(names) > 1 else []:
+        (first, most), *others = Counter(values).most_common(2)
+        if others and others[0][1] == most:
+            return {}
+        hub.append(first)
+    known = tuple(hub) in distinct
+    return {name: value for name, value in zip(names, hub, strict=False) if known and value is not None}
 
 
 def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
     """Names and labels of variants, and what they differ in: runs of different settings must not be averaged.
 
-    Where all variants of a method differ from one of them in a single setting, one switch at a time, they are told by
-    that setting alone, and the one by none.
+    Where one variant of a method has the commonest value of every setting, as where switches are tried one at a time,
+    the others are told by what they differ in from it, and the one by nothing.
     """
     told = identities(runs)
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
