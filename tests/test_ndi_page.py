@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
+from benchmarks.reporting.variants import settings
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
@@ -72,6 +74,73 @@ def test_density_alone_on_hopper():
     assert "two of three seeds stand still at about 1,000, one ends at 2,797" in " ".join(PAGE.split())
     assert [round(value, -2) for value in returns[:2]] == [1000, 1000]
     assert round(returns[2]) == 2797
+
+
+def finals(folder, **choices):
+    """Last returns by run of a folder under results/search, of runs whose settings have these values."""
+    store = Store(ROOT / "results" / folder)
+    runs = store.runs().set_index("run_id")
+    config = runs["config"].map(settings)
+    chosen = config.map(lambda own: all(own.get(name.replace("__", ".")) == value for name, value in choices.items()))
+    returns = store.evaluations().query("final").groupby("run_id")["return"].mean()
+    return returns.reindex(runs.index[chosen]).round()
+
+
+def test_switches_on_hopper_and_walker2d():
+    hopper, walker = "search/switches-hopper", "search/switches-walker2d"
+    text = " ".join(PAGE.split())
+    assert (
+        "On Hopper either the clone (with its loss) or the demonstrated rows can go, and every seed still arrives"
+        in text
+    )
+    for switch in ({"sac__cloned": "0"}, {"sac__demonstration_fraction": "0"}):
+        assert len(finals(hopper, **switch)) == 5
+        assert finals(hopper, **switch).min() > 0.95 * TASKS["hopper"].expert_return
+    assert "On Walker2d one seed of five is lost without the clone" in text
+    assert list(finals(walker, sac__cloned="0") < 0.9 * TASKS["walker2d"].expert_return).count(True) == 1
+    assert "Neither a floor that stays nor a hundred times the occupancy reward" in text
+    for switch in ({"reward__floor_rate": "0"}, {"reward__lambda_f": "0.5"}):
+        assert finals(hopper, **switch).min() > TASKS["hopper"].expert_return
+
+
+def test_the_literal_reward_unlearns():
+    for folder, begun, ended in (
+        ("search/switches-hopper", "on Hopper 1,998 to 3,190 at 4,000 steps", "at most 167 at the end"),
+        ("search/literal", "6,056 and 2,573 at 4,000 steps", "at most 178 at the end"),
+    ):
+        assert begun in " ".join(PAGE.split())
+        assert ended in " ".join(PAGE.split())
+        last = finals(folder, reward__convention="literal")
+        assert f"at most {last.max():.0f} at the end" == ended
+        rows = Store(ROOT / "results" / folder).evaluations().query("step == 4000")
+        first = rows[rows["run_id"].isin(last.index)].groupby("run_id")["return"].mean().round()
+        assert {f"{first.min():,.0f}", f"{first.max():,.0f}"} <= set(begun.split())
+    assert len(last) == 12
+
+
+def test_sqil_on_ndis_learner():
+    assert "It reaches the expert on Hopper and loses three of five seeds on Walker2d" in PAGE.replace("\n ", "")
+    for task, lost in (("hopper", 0), ("walker2d", 3)):
+        returns = finals(f"search/switches-{task}", sac__temperature="0.2", sac__target_entropy="-1")
+        assert len(returns) == 5
+        assert list(returns < 0.5 * TASKS[task].expert_return).count(True) == lost
+    rows = Store(ROOT / "results/paper").evaluations().query("final and method == 'sqil'")
+    means = rows.groupby("task")["return"].mean()
+    assert "3,397, 1,320 and 4,222 on Hopper, HalfCheetah and Walker2d" in " ".join(PAGE.split())
+    assert [round(means[task]) for task in ("hopper", "halfcheetah", "walker2d")] == [3397, 1320, 4222]
+
+
+@pytest.mark.parametrize("task", ["hopper", "walker2d"])
+def test_returns_are_equal_in_every_form(task):
+    """Two one-sided t-tests by scipy on pairs of runs with the same id, which the form is no part of."""
+    scores = [
+        Store(ROOT / "results/search" / folder).evaluations().query("final").groupby("run_id")["normalized"].mean()
+        for folder in (f"switches-{task}", "plain")
+    ]
+    gaps = (scores[0] - scores[1]).dropna()
+    assert len(gaps) == 5
+    assert stats.ttest_1samp(gaps, -0.05, alternative="greater").pvalue < 0.05
+    assert stats.ttest_1samp(gaps, 0.05, alternative="less").pvalue < 0.05
 
 
 def test_sqil_stays_below_ndi_on_ant():
