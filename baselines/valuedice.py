@@ -120,9 +120,8 @@ def orthogonality(network: MLP) -> Tensor:
     """Sum over layers of the squared off-diagonal entries of W^T W, (lanes,)."""
     total = torch.zeros(len(network.layers[0].weight), device=network.layers[0].weight.device)
     for layer in network.layers:
-        weight = network.in_precision(layer.weight)
-        gram = (weight.transpose(1, 2) @ weight).to(layer.weight.dtype)
-        total = total + gram.square().sum((1, 2)) - gram.diagonal(dim1=1, dim2=2).square().sum(-1)
+        gram, diagonal = layer.weight.transpose(1, 2) @ layer.weight, layer.weight.square().sum(1)
+        total = total + gram.square().sum((1, 2)) - diagonal.square().sum(-1)
     return total
 
 

@@ -89,10 +89,8 @@ def finals(folder, **choices):
 def test_switches_on_hopper_and_walker2d():
     hopper, walker = "search/switches-hopper", "search/switches-walker2d"
     text = " ".join(PAGE.split())
-    assert (
-        "On Hopper either the clone (with its loss) or the demonstrated rows can go, and every seed still arrives"
-        in text
-    )
+    assert "On Hopper the clone with its loss can go, or the demonstrated rows" in text
+    assert "every seed still arrives" in text
     for switch in ({"sac__cloned": "0"}, {"sac__demonstration_fraction": "0"}):
         assert len(finals(hopper, **switch)) == 5
         assert finals(hopper, **switch).min() > 0.95 * TASKS["hopper"].expert_return

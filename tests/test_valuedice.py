@@ -10,7 +10,7 @@ from torch.nn.utils import parameters_to_vector
 from baselines import valuedice
 from benchmarks.kit.acceleration import AccelerationWarning
 from benchmarks.kit.errors import UserError
-from benchmarks.kit.networks import MLP, orthogonal
+from benchmarks.kit.networks import MLP
 from benchmarks.kit.replay import Batch
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
@@ -83,27 +83,18 @@ def test_valuedice_gradient_penalty_is_that_of_double_differentiation(hidden):
     torch.testing.assert_close(*gradients)
 
 
-def test_valuedice_penalties_in_bfloat16_are_those_of_single_precision_up_to_rounding():
-    """Values and gradients, also where the orthogonality is small beside the diagonal that is taken out of it."""
+def test_valuedice_gradient_penalty_in_bfloat16_is_that_of_single_precision_up_to_rounding():
     network = MLP(Streams((0, 1), "nu"), (5, 64, 64, 1))
-    orthogonal(network, Streams((0, 1), "weights"))
-    with torch.no_grad():
-        network.layers[1].weight.add_(0.02 * torch.randn(2, 64, 64))
     some, others, mix = (torch.rand(2, 256, size) for size in (5, 5, 1))
-    for penalty in (
-        lambda: valuedice.gradient_penalty(network, some, others, mix),
-        lambda: valuedice.orthogonality(network),
-    ):
-        values, gradients = [], []
-        for rounded in (False, True):
-            network.rounded = rounded
-            values.append(penalty())
-            slopes = torch.autograd.grad(values[-1].sum(), network.layers[1].weight)
-            gradients.append(slopes[0].flatten())
-        assert values[1].dtype == torch.float32
-        torch.testing.assert_close(values[1], values[0], rtol=0.02, atol=0)
-        assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
-        assert not torch.equal(*gradients)
+    values, gradients = [], []
+    for rounded in (False, True):
+        network.rounded = rounded
+        values.append(valuedice.gradient_penalty(network, some, others, mix))
+        gradients.append(torch.autograd.grad(values[-1].sum(), network.layers[1].weight)[0].flatten())
+    assert values[1].dtype == torch.float32
+    torch.testing.assert_close(values[1], values[0], rtol=0.02, atol=0)
+    assert (gradients[1] - gradients[0]).norm() < 0.05 * gradients[0].norm()
+    assert not torch.equal(*gradients)
 
 
 @pytest.mark.usefixtures("compiler")

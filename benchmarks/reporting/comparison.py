@@ -148,7 +148,7 @@ def _verdicts(lines: Sequence[_Line], level: float) -> list[str]:
 
 
 def _verdict(line: _Line, differs: bool, alike: bool, each: float) -> str:
-    pairs, mean = sum(map(len, line.gaps)), line.found.mean
+    pairs, mean = min(map(len, line.gaps)), line.found.mean
     if pairs < LEAST_PAIRS:
         return f"{TOO_FEW}: {LEAST_PAIRS - pairs} more"
     if differs and abs(mean) > line.least:

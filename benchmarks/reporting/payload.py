@@ -50,8 +50,11 @@ def sentence(board: Board) -> str:
     (best, first), *others = ranked
     seeds = sorted({len(scores) for scores in best.scores})
     number = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    text = f"With {board.told}, over {counted(len(best.scores), 'task')} and {number}, {first.label} has the highest "
-    text += f"interquartile mean of normalised returns (0 random, 1 expert): {_interval(best.iqm, best.low, best.high)}"
+    text = f"With {board.told}, over {counted(len(best.scores), 'task')} and {number}, {first.label} has "
+    if others and best.complete and not others[0][0].complete:
+        return text + "alone run on every task."
+    text += "the highest interquartile mean of normalised returns (0 random, 1 expert): "
+    text += _interval(best.iqm, best.low, best.high)
     if others and others[0][0].complete:
         second, other = others[0]
         apart = "the intervals do not overlap" if best.low > second.high else "the intervals overlap"
