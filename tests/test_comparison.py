@@ -151,6 +151,16 @@ def test_the_line_over_all_tasks_is_of_normalised_returns(fill):
     assert line.entries[5].text == WORSE
 
 
+def test_a_failed_run_counts_over_all_tasks(fill, a_run):
+    scores = {("bc", task): 500 for task in ("hopper", "ant")} | {("gail", task): 400 for task in ("hopper", "ant")}
+    store = fill(scores, seeds=5)
+    store.write(*a_run("gail", "ant", seed=5, finals=(400, 400)))
+    store.write(*a_run("bc", "ant", seed=5, status="failed", error="out of memory"))
+    results = arranged(store)
+    _, (total,) = compare(results, results, [(variant(results, "bc"), variant(results, "gail"))])
+    assert total.verdict == f"{WORSE}: 1 failed"
+
+
 def test_no_line_over_all_tasks_where_one_has_a_single_pair(runs):
     """Nothing is known of its spread, so that the line's interval would leave it out."""
     for side, level in (("ours", 500), ("theirs", 480)):

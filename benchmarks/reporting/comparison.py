@@ -111,13 +111,19 @@ def compare(
         drawn, returns, normalized, lines, verdicts, strict=False
     ):
         lost = int((~cell["counted"] & other["counted"]).sum())
-        told = f"{WORSE}: {lost} failed" if lost else verdict
+        told = _with_lost(verdict, lost)
         met = _partners(cell, other)
         matches.append(Match(first, second, ours.title(task), demos, *met, gap, share, lost, line.found, told))
-    return matches, [
-        Total(*pair, line.found, verdict)
-        for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True)
-    ]
+    totals = []
+    for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True):
+        lost = sum(match.lost for match in matches if (match.ours, match.theirs) == pair)
+        totals.append(Total(*pair, line.found, _with_lost(verdict, lost)))
+    return matches, totals
+
+
+def _with_lost(verdict: str, lost: int) -> str:
+    """A verdict on the runs that both sides completed, where so many of ours failed and theirs did not."""
+    return f"{WORSE}: {lost} failed" if lost else verdict
 
 
 def _own_runs(met: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> bool:
