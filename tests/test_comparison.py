@@ -233,6 +233,24 @@ def test_a_variant_is_chosen_by_all_its_settings(bench, runs, a_run):
     assert "Settings of BC (rate=1, weight=1): rate 1 here, 0 there; weight 1 here, 0 there.\n" in out
 
 
+def test_a_variant_is_chosen_by_a_setting_of_several_values(bench, runs, a_run):
+    store = Store(runs.folder / "now")
+    for size in (32, 64):
+        for seed in range(5):
+            config = f'{{"hidden": [{size}, {size}]}}'
+            store.write(*a_run("bc", seed=seed, run_id=f"{size}.{seed}", config=config, finals=(size, size)))
+    code, out, _ = bench("now", "--method", "bc[hidden=[64, 64]]", "--against", "bc[hidden=[32, 32]]")
+    assert code == 0
+    assert "hidden [64, 64] here, [32, 32] there" in out
+
+
+def test_a_line_over_all_tasks_wants_five_pairs_on_each(fill):
+    store = fill({(method, task): 500 for method in ("bc", "gail") for task in ("hopper", "ant", "walker2d")}, seeds=2)
+    results = arranged(store)
+    _, (total,) = compare(results, results, [(variant(results, "bc"), variant(results, "gail"))])
+    assert total.verdict == "too few seeds: 3 more"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

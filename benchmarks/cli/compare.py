@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -108,9 +107,7 @@ def _results(folder: Path) -> Results:
 def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:
     """Who meets whom."""
     here, there = _variants(ours), _variants(theirs)
-    between_names = r",(?![^\[]*\])"  # what a name has in brackets holds commas, too
-    names = [part.strip() for part in re.split(between_names, method or "") if part.strip()]
-    chosen = [_find(here, name, "--method") for name in names]
+    chosen = [_find(here, name, "--method") for name in _names(method or "")]
     if against is not None:
         other = _find(there, against, "--against")
         chosen = chosen or [variant for variant in here.values() if variant.contestant]
@@ -121,6 +118,18 @@ def _pairs(ours: Results, theirs: Results, method: str | None, against: str | No
     chosen = chosen or [variant for variant in there.values() if variant.method not in ("random", "expert")]
     # what is there and not here is still a pair: it is missing
     return [(here.get(variant.name, variant), _find(there, variant.name, "--method")) for variant in chosen]
+
+
+def _names(text: str) -> list[str]:
+    """Names by commas; those within the brackets of a name are part of it."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _variants(results: Results) -> dict[str, Variant]:

@@ -67,13 +67,14 @@ def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
     """The one of several settings that has the commonest value of every name; empty if values tie or none has them."""
     distinct = list(dict.fromkeys(tuple(identity.get(name) for name in names) for identity in identities))
     hub = []
-    for values in zip(*distinct, strict=True) if len(names) > 1 else []:
-        (first, most), *others = Counter(values).most_common(2)
-        if others and others[0][1] == most:
+    for values in zip(*distinct, strict=True):
+        (commonest, times), *others = Counter(values).most_common(2)
+        if others and others[0][1] == times:
             return {}
-        hub.append(first)
-    known = tuple(hub) in distinct
-    return {name: value for name, value in zip(names, hub, strict=False) if known and value is not None}
+        hub.append(commonest)
+    if len(names) < 2 or tuple(hub) not in distinct:
+        return {}
+    return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
 
 
 def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
