@@ -209,6 +209,14 @@ def test_seeds_of_one_side_only_are_told(bench, runs):
     assert "Only on the other side: BC on hopper with 1 demonstration, seed 2, 3, 4." in bench("now", "then")[1]
 
 
+def test_a_package_that_was_not_installed_is_no_version(bench, runs):
+    runs("now", [800, 810, 790, 805, 795], versions='{"torch": "2", "wandb": null}')
+    runs("then", [800, 810, 790, 805, 795], versions='{"torch": "2", "wandb": "0.31"}')
+    code, out, _ = bench("now", "then")
+    assert code == 0
+    assert "Versions: wandb null here, 0.31 there." in out
+
+
 def test_a_new_method_against_a_stored_one(bench, runs):
     runs("reference", [800, 810, 790, 805, 795], "ndi-ebm")
     runs("mine", [900, 910, 890, 905, 895], "mine", label="Mine")

@@ -7,6 +7,8 @@ from rich.console import Console
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting.building import build
+from benchmarks.reporting.payload import sentence
+from benchmarks.reporting.results import Results
 from benchmarks.store.store import Store
 
 GRID = {(m, t): r for m, r in (("bc", 300), ("gail", 700), ("ndi-ebm", 800)) for t in ("hopper", "ant")}
@@ -85,6 +87,13 @@ def test_a_single_run_of_an_unknown_task_and_method_makes_a_report(fill, tmp_pat
     assert "- Commit: unknown with uncommitted changes (1 runs)." in (tmp_path / "README.md").read_text()
 
 
+def test_the_first_sentence_ranks_only_what_is_on_every_task(fill):
+    store = fill({("bc", "hopper"): 300, ("bc", "ant"): 300, ("gail", "hopper"): 900})
+    assert sentence(Results.of(*store.averages()).at(1)).endswith("BC has alone run on every task.")
+    store = fill({("gail", "ant"): 900})
+    assert "GAIL (off-policy) has the highest interquartile mean" in sentence(Results.of(*store.averages()).at(1))
+
+
 def test_references_alone_make_a_report(fill, tmp_path):
     fill({("random", "hopper"): 20, ("expert", "hopper"): 1000, ("sac", "hopper"): 900})
     assert "Return without demonstrations" in built(tmp_path)
@@ -130,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_a_user_error(fill, tmp_path):
 
 
 def test_reading_and_reporting_import_neither_torch_nor_simulators():
-    code = "import sys, benchmarks.reporting, benchmarks.store; print(*sys.modules)"
+    code = "import sys, benchmarks.reporting.building, benchmarks.store.frame; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "benchmarks.reporting" in modules
     assert not {"torch", "mujoco", "minari", "gymnasium"} & set(modules)

@@ -10,7 +10,6 @@ given on so few.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -272,7 +271,7 @@ def _versions(results: Results) -> dict[str, str]:
     """Versions of all packages that the runs recorded, by package."""
     used: dict[str, set[str]] = {}
     for text in results.runs["versions"].unique():
-        for package, version in json.loads(text).items():
+        for package, version in settings(text).items():  # as text: null where a package was not installed
             used.setdefault(package, set()).add(version)
     return {package: " and ".join(sorted(versions)) for package, versions in sorted(used.items())}
 
