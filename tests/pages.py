@@ -119,7 +119,7 @@ def experts(page: Path) -> str:
     )
     with contextlib.redirect_stdout(io.StringIO()) as out:
         list_experts(markdown=True)
-    return head + "|---|---|---|---|---|\n" + out.getvalue().strip()
+    return head + out.getvalue().strip()
 
 
 def table(page: Path, file: str) -> str:
