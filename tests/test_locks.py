@@ -140,6 +140,21 @@ def test_a_folder_that_cannot_be_written_to_is_a_user_error(tmp_path):
         Locks(tmp_path / "file").take(RUNS)
 
 
+def test_a_run_that_is_let_go_during_the_look_is_taken(tmp_path, monkeypatch):
+    other, rename = Locks(tmp_path), Path.rename
+    other.take(("a-run",))
+
+    def then_let_go(path, target):
+        try:
+            return rename(path, target)
+        except OSError:
+            other.release(["a-run"])
+            raise
+
+    monkeypatch.setattr(Path, "rename", then_let_go)
+    assert Locks(tmp_path).take(("a-run",)) == {"a-run"}
+
+
 @pytest.mark.parametrize("shift", [-86_400, -600, 600, 86_400])
 def test_a_machine_whose_clock_is_wrong_neither_takes_nor_sweeps_what_is_alive(tmp_path, monkeypatch, shift):
     wrong = time.time() + shift

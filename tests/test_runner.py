@@ -302,11 +302,13 @@ def test_a_cell_over_its_time_is_stored_as_timeout(tmp_path):
     assert 0 < steps < BUDGET
 
 
-def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path):
-    with pytest.warns(training.EarlyEnd, match=f"has ended after {AT} of {BUDGET} environment steps"):
-        runner.run_cell(a_cell(fault="early", at=AT), Settings(tmp_path))
+@pytest.mark.parametrize("at", [AT, 20], ids=["between", "at a scheduled evaluation"])
+def test_a_method_may_end_before_its_budget_and_this_is_told(tmp_path, at):
+    with pytest.warns(training.EarlyEnd, match=f"has ended after {at} of {BUDGET} environment steps"):
+        runner.run_cell(a_cell(fault="early", at=at), Settings(tmp_path))
     rows = curves(tmp_path)
-    assert sorted(rows[rows["final"]]["step"].unique()) == [AT]
+    assert sorted(rows[rows["final"]]["step"].unique()) == [at]
+    assert not rows.duplicated(["seed", "step", "episode"]).any()
     assert (Store(tmp_path).runs()["status"] == "completed").all()
 
 

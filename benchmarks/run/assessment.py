@@ -47,6 +47,7 @@ class Assessment:
             record.diverged(lost, "a return in evaluation was not finite")
         alive = record.alive
         for lane in alive:
+            self._forget(lane)
             record.evaluations[lane] += self._rows(seen, lane, final)
             said = {name: float(values[lane]) for name, values in progress.info.items()}
             record.diagnostics[lane].append({**said, "step": record.steps, "update": record.updates})
@@ -61,6 +62,12 @@ class Assessment:
                     record.policies[lane] = policy_file
         record.mean_return = float(seen.returns[alive].mean()) if alive else None
         record.eval_seconds += time.perf_counter() - begin
+
+    def _forget(self, lane: int) -> None:
+        """Drop an evaluation of this very step: a method that ends of itself at a scheduled one is evaluated again."""
+        now = self.record.steps, self.record.updates
+        for kept in (self.record.evaluations, self.record.diagnostics):
+            kept[lane] = [row for row in kept[lane] if (row["step"], row["update"]) != now]
 
     def _rows(self, seen: Evaluation, lane: int, final: bool) -> list[dict[str, Any]]:
         """One row per episode of a lane."""

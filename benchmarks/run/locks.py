@@ -14,6 +14,7 @@ look silent until their next sign of life, and whoever has lost a run by that le
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -211,8 +212,8 @@ def _take(locks: Path, run_id: str) -> str | None:
             try:
                 ready.rename(place)
                 return mine
-            except OSError:
-                if place.is_symlink() or not place.is_dir():
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # not to be asked again: it may be gone by now
                     raise
             other = _holder(place)
             if other is None:
