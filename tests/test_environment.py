@@ -282,8 +282,28 @@ def test_an_environment_that_breaks_its_word_is_named(monkeypatch, outcome, kind
     environments.step(np.zeros((1, 1)))
     with pytest.raises(kind, match=message):
         environments.step(np.zeros((1, 1)))
-    with pytest.raises(kind, match=message):
-        Evaluator(task, 1).evaluate(Still(), 1, "cpu")
+    if kind is ValueError:
+        with pytest.raises(kind, match=message):
+            Evaluator(task, 1).evaluate(Still(), 1, "cpu")
+
+
+def test_an_observation_that_is_not_finite_costs_only_its_lane(monkeypatch):
+    task, lost = Task("mine", "Faulty-v0"), []
+    monkeypatch.setattr(Faulty, "outcome", np.zeros(2))
+    environments = LearnerEnvironments(task, (0, 1), 10)
+    environments.diverged = lambda *told: lost.append(told)
+    environments.step(np.zeros((2, 1)))
+    evaluator = Evaluator(task, 1)
+    evaluator.evaluate(Still(), 2, "cpu")
+    environments.environments[1].unwrapped.outcome = np.array([0.0, np.nan])
+    evaluator._environment(1, 0).unwrapped.outcome = np.array([0.0, np.nan])
+    before = environments.observations[1]
+    seen = environments.step(np.zeros((2, 1)))
+    assert lost == [(1, "Faulty-v0 gave an observation that is not finite")]
+    assert np.array_equal(seen.next_observations[1], before)
+    assert seen.truncated.tolist() == [False, True]
+    assert np.isfinite(environments.observations).all()
+    assert np.isfinite(evaluator.evaluate(Still(), 2, "cpu").returns[:, 0]).tolist() == [True, False]
 
 
 class Still:

@@ -196,6 +196,19 @@ def test_an_absorbing_state_is_worth_its_reward_for_ever_and_no_entropy(point_pr
     assert sac.critic(state, torch.zeros(1, 1, 2)).mean().item() == pytest.approx(2.0, rel=0.05)
 
 
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_cloning_without_demonstrated_rows_does_nothing(point_problem, absorbing):
+    problem = point_problem()
+    states = Standardiser.from_demonstrations(problem, absorbing=absorbing)
+    losses = []
+    for weight in (0.0, 20.0):
+        sac = SAC(problem, replace(SMALL, cloning=weight, demonstration_fraction=0.0), states)
+        batch = absorbed(random_batch(1), now=False) if absorbing else random_batch(1)
+        losses.append(sac.actor_loss(batch, torch.zeros_like(batch.actions), sac.temperature)[0].item())
+    assert losses[0] == losses[1]
+    assert math.isfinite(losses[0])
+
+
 @pytest.mark.parametrize("cloning", [0.0, 20.0])
 def test_absorbing_states_train_neither_actor_nor_temperature(point_problem, cloning):
     problem = point_problem()

@@ -278,6 +278,9 @@ class LearnerEnvironments:
         self, task: Task, seeds: Sequence[int], budget: int, privileged: bool = False, threads: int = 1
     ) -> None:
         self.task, self.seeds, self.budget, self.privileged = task, tuple(seeds), budget, privileged
+        self.diverged: Callable[[int, str], None] | None = None
+        """Called with a lane and a reason where an observation is not finite, which cuts that lane's episode short;
+        without it that is an error."""
         self._threads = Threads(threads)
         self.environments = [make(task) for _ in self.seeds]
         self._space, action_space = spaces(self.environments[0])
@@ -320,7 +323,13 @@ class LearnerEnvironments:
 
         def step_lane(lane: int) -> None:
             outcome, reward, terminated[lane], truncated[lane], _ = self.environments[lane].step(executed[lane])
-            outcomes[lane] = following[lane] = checked(outcome, self._space, self.task.env_id)
+            try:
+                outcomes[lane] = following[lane] = checked(outcome, self._space, self.task.env_id)
+            except FloatingPointError as error:
+                if self.diverged is None:
+                    raise
+                self.diverged(lane, str(error))
+                outcomes[lane], truncated[lane] = self.observations[lane], True
             self._actions[lane].append(unit[lane])
             if self.privileged:
                 rewards[lane] = reward

@@ -60,7 +60,8 @@ class Evaluator:
 
         All episodes advance together, with one call of the policy per time step. The call always has the same shape:
         episodes that are over keep their last observation and their action is not used, so that what a lane gets does
-        not depend on how long the others last.
+        not depend on how long the others last. An observation that is not finite ends
+        its episode with a return of NaN.
 
         Args:
             policy: its `act` is called with observations (L, E, d), float32, on the device.
@@ -68,7 +69,7 @@ class Evaluator:
             device: where the policy computes.
 
         Raises:
-            FloatingPointError: an action of an unfinished episode, or what an environment gave, is not finite.
+            FloatingPointError: an action of an unfinished episode is not finite.
             ValueError: the actions, or what an environment gave, have another shape.
         """
         shape = (lanes, len(self.seeds))
@@ -86,10 +87,13 @@ class Evaluator:
         def step(place: np.ndarray) -> None:
             at: tuple[int, int] = (place[0], place[1])
             observation, reward, terminated, truncated, _ = self._environment(*at).step(executed[at])
-            observations[at] = checked(observation, space, self.task.env_id)
             returns[at] += float(reward)
             lengths[at] += 1
             running[at] = not (terminated or truncated)
+            try:
+                observations[at] = checked(observation, space, self.task.env_id)
+            except FloatingPointError:  # the other lanes go on
+                returns[at], running[at] = np.nan, False
 
         compared = policy if self.expert is not None and isinstance(policy, TanhGaussian) else None
         visited: list[np.ndarray] = []

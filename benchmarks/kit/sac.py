@@ -60,7 +60,8 @@ class SACConfig(StepConfig):
     demonstration_fraction: Share = 0.0
     """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
     cloning: NonNegative = 0.0
-    """Weight of behavioural cloning on the demonstrated rows of a batch in the actor's loss, in units of the reward."""
+    """Weight of behavioural cloning on the demonstrated rows of a batch in the actor's loss, in units of the reward;
+    without such rows it does nothing."""
     averaging: Part = 0.999
     """Rate of the running average of the actor's weights, by its updates, that is handed over as the policy (as
     `FitConfig.averaging`); 0 hands over the actor itself. The agent acts and learns as without: what it unlearns for a
@@ -228,7 +229,7 @@ class SAC(Composite):
         actions, log_density = self.policy.sample(batch.observations, noise)
         values = self.critic(batch.observations, actions).amin(1)
         loss = self._mean(temperature[:, None] * log_density - values, batch.observations)
-        if self.config.cloning:
+        if self.config.cloning and self.demonstrated:
             demonstrated = Batch(*(column[:, : self.demonstrated] for column in batch))
             errors = cloning_loss(self.policy, demonstrated, beta=1.0)
             loss = loss + self.config.cloning * self._mean(errors, demonstrated.observations)

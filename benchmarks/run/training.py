@@ -23,7 +23,6 @@ from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.plan import registry
-from benchmarks.plan.grid import Run
 
 from .assessment import Assessment
 from .audit import Audit
@@ -85,7 +84,10 @@ class Training:
             self.record.episode_ids[: len(lent)] = [demonstrations.episode_ids for demonstrations in lent]
             expert, threads = datasets.demonstrator(self.first.task, self.device), self.settings.threads
             compared = expert if self.first.dataset in ("embedded", None) else None
-            self.environments = stack.enter_context(closing(_environments(self.record, self.method, threads)))
+            privileged, seeds = self.method.privileged, self.record.cell.seeds
+            own = LearnerEnvironments(self.first.task, seeds, self.first.budget, privileged, threads)
+            self.environments = stack.enter_context(closing(own))
+            self.environments.diverged = self.record.diverged
             contained = ContainedEnvironments(self.environments, self.record.diverged)
             evaluator = Evaluator(self.first.task, self.first.eval_episodes, compared, threads)
             stack.enter_context(closing(evaluator))
@@ -225,11 +227,6 @@ def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
     if first.dataset != "embedded":  # that was collected in the task itself
         record.dataset_notes = datasets.notes(first.task, first.dataset)
     return lent
-
-
-def _environments(record: Record, method: Method, threads: int) -> LearnerEnvironments:
-    first: Run = record.cell.first
-    return LearnerEnvironments(first.task, record.cell.seeds, first.budget, method.privileged, threads)
 
 
 def _whole(updates: object, method: Method) -> int:
