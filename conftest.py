@@ -105,15 +105,17 @@ def a_run() -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
 def fill(tmp_path, monkeypatch) -> Callable[..., Store]:
     """Write a synthetic grid through the store: `fill({(method, task): mean}, seeds=2, ...)`.
 
-    Seeds differ by 100 in return. The task table is replaced by one with Hopper only: random 20, expert 1000.
+    Returns of seeds lie `apart` from each other. The task table has Hopper only: random 20, expert 1000.
     """
     monkeypatch.setattr(results, "TASKS", {"hopper": SimpleNamespace(random_return=20.0, expert_return=1000.0)})
 
-    def write(returns: dict[tuple[str, str], float], seeds: int = 2, demos: int = 1, **changes: Any) -> Store:
+    def write(
+        returns: dict[tuple[str, str], float], seeds: int = 2, demos: int = 1, apart: float = 100.0, **changes: Any
+    ) -> Store:
         store = Store(tmp_path)
         for (method, task), mean in returns.items():
             for seed in range(seeds):
-                level = mean + 100.0 * (seed - (seeds - 1) / 2)
+                level = mean + apart * (seed - (seeds - 1) / 2)
                 run, evaluations = rows_of_a_run(method, task, seed, demos, (level - 5, level + 5), **changes)
                 store.write(run, evaluations, replace=run["demos"] == 0)
         return store

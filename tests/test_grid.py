@@ -62,7 +62,8 @@ def test_budgets_come_from_the_profile_or_the_task():
 
 
 def test_settings_are_the_methods_then_the_tasks_then_the_users():
-    assert expand()[0].config.rate == 0.5  # per_task of Hopper
+    run = expand()[0]
+    assert (run.config.rate, run.changes) == (0.5, "{}")  # per_task of Hopper: its own
     assert expand(tasks=("inverted-pendulum",))[0].config.rate == 0.1
     assert expand(overrides={"walker": {"rate": 2}})[0].config.rate == 2.0
 

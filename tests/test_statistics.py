@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -157,6 +159,18 @@ def test_the_note_says_what_an_interval_covers_where_runs_are_lost(seeds, genera
     rate = ((found.low <= 0.8) & (found.high >= 0.8)).mean()
     assert statistics.coverage(seeds) == pytest.approx(rate, abs=0.03)
     assert f"{statistics.coverage(seeds):.0%} if one run in five" in statistics.coverage_note(seeds)
+
+
+@pytest.mark.parametrize("lost", [0, 0.2])
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 5), (2, 3), (3, 5), (5, 5), (2, 10)])
+def test_what_is_said_of_interquartile_means_holds_by_simulation(tasks, seeds, lost, generator):
+    runs = lambda size: (generator.random(size) >= lost) + generator.normal(0, 0.05, size)  # noqa: E731
+    truth = scipy.stats.trim_mean(runs(400_000), 0.25)
+    ends = np.array([statistics.interquartile_interval(list(scores)) for scores in runs((TRIALS, tasks, seeds))])
+    rate = ((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()
+    low, high = (int(share) / 100 for share in re.findall(r"(\d+)%", statistics.middle_note(seeds)))
+    error = 2 * np.sqrt(0.05 * 0.95 / TRIALS)
+    assert low - error < rate < high + error
 
 
 def test_intervals_of_rank_correlations_cover(generator):

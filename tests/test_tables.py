@@ -1,3 +1,4 @@
+import json
 import re
 from types import SimpleNamespace
 
@@ -130,16 +131,18 @@ def test_only_the_final_evaluation_counts(fill):
     assert results.evaluations["episodes"].tolist() == [2] * (2 * 3)
 
 
-def test_references_come_from_runs_else_from_the_task_else_not_at_all(fill):
-    results = arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50, ("expert", "hopper"): 990}))
+def test_rows_of_references_come_from_runs_and_what_scores_are_normalised_by_from_the_task(fill):
+    stored = {("bc", "hopper"): 800, ("bc", "ant"): 50, ("expert", "hopper"): 990, ("expert", "walker2d"): 70}
+    results = arranged(fill(stored))
     table = tables.returns_table(results.at(1))
     assert cells(table, "Expert")["Hopper"].text == "990 ± 71"
     assert cells(table, "Expert")["Ant"].text == "–"
     random = cells(table, "Random")["Hopper"]
     assert random.value == "20"
     assert "comes with the task" in random.note
-    assert results.reference("hopper", "expert") == 990.0
+    assert results.reference("hopper", "expert") == 1000.0
     assert results.reference("hopper", "random") == 20.0
+    assert results.reference("walker2d", "expert") == 70.0
     assert results.reference("ant", "expert") is None
 
 
@@ -362,3 +365,12 @@ def test_settings_that_are_not_the_methods_own_are_told(tmp_path, a_run):
         store.write(*a_run(method, changes=changed))
     notes = tables.returns_table(arranged(store).at(1)).notes
     assert "Not the methods' own settings at that commit: BC, GAIL (off-policy): hidden [8]." in notes
+
+
+def test_settings_that_differ_by_task_are_told_once(tmp_path, a_run):
+    store = Store(tmp_path)
+    for task, hidden in (("hopper", [8]), ("walker2d", [16])):
+        config = json.dumps({"hidden": hidden, "rate": 1})
+        store.write(*a_run("bc", task=task, config=config, changes=json.dumps({"hidden": hidden})))
+    told = [note for note in tables.returns_table(arranged(store).at(1)).notes if "hidden" in note]
+    assert told == ["BC: hidden [8] (Hopper), [16] (walker2d)."]

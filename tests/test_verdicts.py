@@ -14,11 +14,18 @@ def judged(store, method="bc", task="hopper"):
 
 
 @pytest.mark.parametrize(
-    ("mean", "status"), [(400, verdicts.REPRODUCED), (950, verdicts.ABOVE), (-200, verdicts.BELOW)]
+    ("mean", "apart", "status"),
+    [
+        (400, 50, verdicts.REPRODUCED),
+        (400, 100, verdicts.UNDECIDED),  # nothing is shown by an interval wider than the paper's spread
+        (520, 50, verdicts.UNDECIDED),
+        (950, 100, verdicts.ABOVE),
+        (-200, 100, verdicts.BELOW),
+    ],
 )
-def test_shares_of_the_way_from_random_to_expert_are_compared(fill, mean, status):
-    """BC of the NDI paper on Hopper: 1,432 +- 382 between 14 and 3,567."""
-    found = judged(fill({("bc", "hopper"): mean}, seeds=5))
+def test_shares_of_the_way_from_random_to_expert_are_compared(fill, mean, apart, status):
+    """BC of the NDI paper on Hopper: 1,432 +- 382 between 14 and 3,567, so 0.40 +- 0.11, and 0.05 beyond that."""
+    found = judged(fill({("bc", "hopper"): mean}, seeds=5, apart=apart))
     assert found.status == status
     assert found.published == (1432, 382)
     assert found.share == pytest.approx(((1432 - 14) / (3567 - 14), 382 / (3567 - 14)))
@@ -26,7 +33,7 @@ def test_shares_of_the_way_from_random_to_expert_are_compared(fill, mean, status
 
 
 def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fill):
-    store = fill({("random", "hopper"): 20, ("bc", "hopper"): 400, ("sqil", "hopper"): 500}, seeds=5)
+    store = fill({("random", "hopper"): 20, ("bc", "hopper"): 400, ("sqil", "hopper"): 500}, seeds=5, apart=50)
     table = verdicts.verdict_table(Results.of(*store.averages()).at(1))
     ((row,),) = table.sections
     assert (row.label, [entry.text for entry in row.entries]) == ("BC", ["reproduced 0.40 / 0.40"])
@@ -36,7 +43,7 @@ def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fi
 
 
 def test_one_seed_decides_nothing_and_failed_runs_are_no_result(fill):
-    assert judged(fill({("bc", "hopper"): 400}, seeds=1)).status == verdicts.UNDECIDED
+    assert judged(fill({("bc", "hopper"): 400}, seeds=1)).status == verdicts.ONE_SEED
     assert judged(fill({("gail", "hopper"): 400}, seeds=3, status="failed"), "gail").status == verdicts.FAILED
 
 
@@ -55,3 +62,11 @@ def test_no_verdict_where_nobody_knows_the_references(fill, a_run):
 def test_references_and_methods_that_the_paper_lacks_have_none(fill):
     store = fill({("random", "hopper"): 20, ("sqil", "hopper"): 500}, seeds=2)
     assert judged(store, "random") is judged(store, "sqil") is None
+
+
+def test_a_verdict_on_fewer_seeds_than_usual_says_so(fill):
+    fill({("bc", "hopper"): 400, ("red", "hopper"): 400}, seeds=5, apart=50)
+    store = fill({("gail", "hopper"): 900}, seeds=3)
+    table = verdicts.verdict_table(Results.of(*store.averages()).at(1))
+    (rows,) = table.sections
+    assert {row.label: row.entries[0].note for row in rows} == {"BC": "", "red": "", "GAIL (off-policy)": "3 seeds"}

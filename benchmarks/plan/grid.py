@@ -55,7 +55,7 @@ class Run:
     config: Any
     """The method's config for this run: defaults, the source's changes for the task, then the user's."""
     changes: str
-    """Settings of it that are not the method's own, as JSON; follows from the config and names the difference."""
+    """Settings of it that are not the method's own for the task, as JSON; follows from the config."""
     seed: int
     demos: int
     """Demonstrated trajectories; 0 for methods that use none."""
@@ -201,7 +201,7 @@ def expand(
                 task=task,
                 task_reference=modules.get(task.name, task.name),
                 config=config,
-                changes=changes(config, method.config),
+                changes=changes(config, _own(method, task)),
                 seed=seed,
                 demos=demos,
                 subsample=profile.subsample if method.demonstrations else 1,
@@ -284,13 +284,17 @@ def _check_names(profile: Profile, tasks: Sequence[Task], methods: Iterable[Meth
 def _configs(profile: Profile, method: Method, task: Task) -> Iterator[Any]:
     """The method's config for a task, once for every combination of swept values."""
     owner = f"method {method.name}"
-    config = configure(method.config, method.per_task.get(task.name, {}), owner)
-    config = configure(config, profile.overrides.get(method.name, {}), owner)
+    config = configure(_own(method, task), profile.overrides.get(method.name, {}), owner)
     sweep: Mapping[str, Sequence[Any]] = profile.sweep.get(method.name, {})
     for name in sweep.keys() & profile.overrides.get(method.name, {}).keys():
         raise UserError(f"{owner}: {name} is swept by profile {profile.name}; change it there, or do not set it")
     for values in itertools.product(*sweep.values()):
         yield configure(config, dict(zip(sweep, values, strict=True)), owner)
+
+
+def _own(method: Method, task: Task) -> Any:
+    """The method's own config for a task."""
+    return configure(method.config, method.per_task.get(task.name, {}), f"method {method.name}")
 
 
 def _budget(profile: Profile, task: Task) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import notes
 from .formats import EMPTY, Entry, Row, Table
 from .results import Board
 from .variants import Variant, settings
@@ -48,7 +49,12 @@ def effort_table(board: Board) -> Table | None:
         f"effort-{board.suffix}",
         f"Time to {SHARE:.0%} of the expert's return" + (f", {board.told}" if board.demos else ""),
         ["Method", *map(board.results.title, tasks)],
-        [[Row(variant.label, [_entry(one) for one in efforts]) for variant, efforts in found.items()]],
+        [
+            [
+                Row(v.label, [_entry(one, board, v, task) for one, task in zip(efforts, tasks, strict=True)])
+                for v, efforts in found.items()
+            ]
+        ],
         [
             f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
             "the random policy to the expert: medians over the seeds that arrived, with their number of all that do. "
@@ -74,9 +80,10 @@ def _terms(board: Board, variants: list[Variant]) -> list[str]:
     return [f"Seconds compare only between methods with the same machine and form of a learner's step. {told}."]
 
 
-def _entry(found: Effort) -> Entry:
+def _entry(found: Effort, board: Board, variant: Variant, task: str) -> Entry:
+    remark = notes.seeds(board.sample(variant.name, task), board.usual_seeds)
     if not found.seeds:
-        return EMPTY
+        return Entry(EMPTY.text, note=remark)
     if not found.arrived:
-        return Entry("not reached", f"0/{found.seeds}")
-    return Entry(f"{found.seconds:,.0f} s", f"{found.steps:,.0f} steps, {found.arrived}/{found.seeds}")
+        return Entry("not reached", f"0/{found.seeds}", remark)
+    return Entry(f"{found.seconds:,.0f} s", f"{found.steps:,.0f} steps, {found.arrived}/{found.seeds}", remark)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
@@ -31,9 +31,9 @@ def protocol(board: Board, variants: Sequence[Variant]) -> list[str]:
     """How the numbers of a table came about: demonstrations, budgets, profile, differing settings, labels."""
     runs = board.runs
     lines = [*_demonstrations(board), *_budgets(board), f"Profile: {', '.join(sorted(runs['profile'].unique()))}."]
-    for variant in variants:
-        lines += _settings(board, runs[runs["variant"] == variant.name], variant)
-    lines += _changes(runs, variants)
+    by_task = {v.name: _by_task(board, runs[runs["variant"] == v.name]) for v in variants}
+    lines += [f"{v.label}: {'; '.join(by_task[v.name].values())}." for v in variants if by_task[v.name]]
+    lines += _changes(runs, variants, by_task)
     methods = {variant.method for variant in variants}
     return lines + [f"{note}." for method, note in style.NOTES.items() if method in methods]
 
@@ -66,29 +66,30 @@ def _budgets(board: Board) -> list[str]:
     return [f"Environment steps per run: {told}."]
 
 
-def _changes(runs: pd.DataFrame, variants: Sequence[Variant]) -> list[str]:
+def _changes(runs: pd.DataFrame, variants: Sequence[Variant], told_by_task: Mapping[str, Collection[str]]) -> list[str]:
     """Which variants did not run with their methods' own settings, in one line; those alike are named together."""
     labels: dict[str, list[str]] = {}
     for variant in variants:
         for changed in runs.loc[(runs["variant"] == variant.name) & (runs["changes"] != "{}"), "changes"].unique():
-            told = ", ".join(f"{name} {value}" for name, value in settings(changed).items())
-            labels.setdefault(told, []).append(variant.label)
+            known = told_by_task[variant.name]
+            told = ", ".join(f"{name} {value}" for name, value in settings(changed).items() if name not in known)
+            if told:
+                labels.setdefault(told, []).append(variant.label)
     if not labels:
         return []
     told_of = "; ".join(f"{', '.join(who)}: {told}" for told, who in labels.items())
     return [f"Not the methods' own settings at that commit: {told_of}."]
 
 
-def _settings(board: Board, runs: pd.DataFrame, variant: Variant) -> list[str]:
-    """The settings of a method that are not the same on all tasks, in one line."""
+def _by_task(board: Board, runs: pd.DataFrame) -> dict[str, str]:
+    """The settings of a method that are not the same on all tasks: name -> what they are where."""
     values: dict[str, dict[str, list[str]]] = {}
     configs = dict(zip(runs["task"][::-1], runs["config"][::-1], strict=True))  # the first of each task
     for task in (task for task in board.results.tasks if task in configs):
         for name, value in settings(configs[task]).items():
             values.setdefault(name, {}).setdefault(value, []).append(board.results.title(task))
-    differing = [
-        f"{name} " + ", ".join(f"{value} ({', '.join(titles)})" for value, titles in by_value.items())
+    return {
+        name: f"{name} " + ", ".join(f"{value} ({', '.join(titles)})" for value, titles in by_value.items())
         for name, by_value in values.items()
         if len(by_value) > 1
-    ]
-    return [f"{variant.label}: {'; '.join(differing)}."] if differing else []
+    }

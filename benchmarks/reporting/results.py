@@ -127,9 +127,9 @@ class Results:
         return own if titles.count(own) == 1 else task
 
     def reference(self, task: str, method: str) -> float | None:
-        """Return of `random` or `expert`: mean over stored runs, else the task's own reference, else None."""
-        stored = self.at(0).scores(method, task)
-        return float(stored.mean()) if len(stored) else shipped_reference(task, method)
+        """Return of `random` or `expert` that scores are normalised by: the task's own, else that of stored runs."""
+        stored, own = self.at(0).scores(method, task), shipped_reference(task, method)
+        return float(stored.mean()) if own is None and len(stored) else own
 
 
 class Sample(NamedTuple):

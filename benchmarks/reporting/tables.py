@@ -56,7 +56,9 @@ def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Seque
         value = shipped_reference(task, method) if method in ("random", "expert") else None
         if value is not None:
             numbers[name] = value, float("nan")
-            remarks[name] = remarks[name] or "reference return that comes with the task; no such run is stored here"
+            noise = " (acting with noise, as it demonstrates)" if method == "expert" else ""
+            own = f"reference return that comes with the task{noise}; no such run is stored here"
+            remarks[name] = remarks[name] or own
     environment = family(board.results.environment(task))
     published = {
         (paper.title, method): values
@@ -79,7 +81,7 @@ def normalized_table(board: Board) -> Table:
         f"Normalised return: 0 is the random policy, 1 the expert; mean over {counted(usual, 'seed')}"
         f"{notes.episodes(board).replace(' over', ' and')}.",
         "IQM: interquartile mean over all seeds of all tasks, with its 95% t interval. Gap: mean shortfall below 1. "
-        f"Bold: best of the methods that learn from demonstrations. {statistics.coverage_note(usual)}",
+        f"Bold: best of the methods that learn from demonstrations. {statistics.middle_note(usual)}",
         *notes.protocol(board, board.variants),
     ]
     return Table(

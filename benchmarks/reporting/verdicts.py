@@ -1,4 +1,4 @@
-"""A verdict on every cell that a paper has a number for: reproduced, above, below, or why there is none.
+"""A verdict on every cell that a paper has a number for: reproduced, above, below, undecided, or why there is none.
 
 Tasks, experts and simulators differ from the paper's, so returns are compared as shares of the way from the random
 policy (0) to the expert (1), each side by its own two references.
@@ -10,22 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import style
+from . import notes, style
 from .formats import EMPTY, Entry, Row, Table
 from .papers import Paper, papers
 from .results import Board, Sample, family, interval
 from .variants import Variant
 
 REPRODUCED, ABOVE, BELOW, NOT_RUN = "reproduced", "above", "below", "not run"
-UNDECIDED = "one seed"
-FAILED = "failed"
+UNDECIDED, ONE_SEED, FAILED = "undecided", "one seed", "failed"
 MARGIN = 0.05
 """Differences of so much of the way from random to expert are none."""
 
 RULE = (
     "Verdict: both sides as shares of the way from the random policy (0) to the expert (1), each by its own "
-    "references, since experts differ. Above or below: our 95% interval and the paper's mean ± spread lie more than "
-    f"{MARGIN} apart. One seed decides nothing."
+    "references, since experts differ. Above or below: our 95% interval lies wholly outside the paper's mean ± "
+    f"(its spread + {MARGIN}); reproduced: wholly inside; undecided: partly. One seed decides nothing."
 )
 
 
@@ -35,7 +34,7 @@ class Verdict(NamedTuple):
     method: str
     task: str
     status: str
-    """`REPRODUCED`, `ABOVE`, `BELOW`, `NOT_RUN`, `UNDECIDED` or `FAILED` (it was run, and no run counts)."""
+    """`REPRODUCED`, `ABOVE`, `BELOW`, `UNDECIDED`, `ONE_SEED`, `NOT_RUN` or `FAILED` (no run counts)."""
     paper: Paper
     published: tuple[float, float]
     """Return and spread (NaN if the paper gives none)."""
@@ -74,10 +73,13 @@ def _status(sample: Sample, share: tuple[float, float]) -> str:
     if not len(scores):
         return FAILED if len(sample.places) else NOT_RUN
     if len(scores) < 2:
-        return UNDECIDED
+        return ONE_SEED
     low, high = interval(scores)
     reach = np.nan_to_num(share[1]) + MARGIN
-    return ABOVE if low > share[0] + reach else BELOW if high < share[0] - reach else REPRODUCED
+    least, most = share[0] - reach, share[0] + reach
+    if low > most or high < least:
+        return ABOVE if low > most else BELOW
+    return REPRODUCED if least <= low and high <= most else UNDECIDED
 
 
 def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert: float) -> tuple[str, ...]:
@@ -100,7 +102,10 @@ def verdict_table(board: Board) -> Table | None:
         if all(one is None or one.status == NOT_RUN for one in found):
             continue
         rows.append(
-            Row(variant.label, [_entry(board.sample(variant.name, one.task), one) if one else EMPTY for one in found])
+            Row(
+                variant.label,
+                [_entry(board, board.sample(variant.name, one.task), one) if one else EMPTY for one in found],
+            )
         )
         for one in filter(None, found):
             sources[f"{one.paper.title}: {one.paper.source}."] = None
@@ -118,8 +123,8 @@ def verdict_table(board: Board) -> Table | None:
     )
 
 
-def _entry(sample: Sample, found: Verdict) -> Entry:
+def _entry(board: Board, sample: Sample, found: Verdict) -> Entry:
     ours = sample.normalized[np.isfinite(sample.normalized)]
     if found.status in (NOT_RUN, FAILED):
         return Entry(found.status)
-    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}")
+    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.seeds(sample, board.usual_seeds))

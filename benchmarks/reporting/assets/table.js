@@ -1,7 +1,8 @@
 "use strict";
 // The table of final returns: methods down, tasks across, every entry with interval, verdict and failures.
 
-const SIGNS = { reproduced: "=", above: "▲", below: "▼", failed: "✕", "not run": "·", "one seed": "?" };
+const SIGNS = { reproduced: "=", above: "▲", below: "▼", failed: "✕", "not run": "·", undecided: "?", "one seed": "?" };
+const UNTINTED = ["not run", "undecided", "one seed"];
 const tableSort = { column: null, ascending: false };
 
 function sortable(label, column, sort, redraw, firstAscending = false, align = null) {
@@ -17,7 +18,7 @@ function sortable(label, column, sort, redraw, firstAscending = false, align = n
 }
 
 function tag(status, text) {
-  return el("span", { class: `tag ${status in SIGNS && status !== "not run" && status !== "one seed" ? status : "none"}` }, text);
+  return el("span", { class: `tag ${status in SIGNS && !UNTINTED.includes(status) ? status : "none"}` }, text);
 }
 
 function verdictTag(verdict) {
