@@ -83,11 +83,6 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture(autouse=True)
-def findable(monkeypatch, request):
-    monkeypatch.syspath_prepend(str(request.path.parent))
-
-
 @pytest.mark.parametrize(
     ("trick", "noticed"),
     [

@@ -18,7 +18,6 @@ WALKER = "toy_methods:WALKER"
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
     """An empty working folder with wide output."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal.console, "_width", 200)
 

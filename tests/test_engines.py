@@ -31,11 +31,6 @@ from benchmarks.run.settings import Settings
 from benchmarks.run.submissions import Submission
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
 def cells(number=3, lanes=1):
     profile = Profile(
         name="test",

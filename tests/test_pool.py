@@ -4,7 +4,6 @@ import io
 import re
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,11 +21,6 @@ from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
 from benchmarks.store.verification import verify
 from benchmarks.terminal import duration
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 @pytest.fixture

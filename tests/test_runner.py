@@ -31,11 +31,6 @@ from benchmarks.tasks import TASKS
 BUDGET, AT = 40, 15
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
 def a_cell(method="toy_methods:WALKER", seeds=(0, 1), evaluations=4, budget=BUDGET, **changes):
     profile = Profile(
         name="test",

@@ -22,11 +22,6 @@ from benchmarks.run.tidying import tidy
 from benchmarks.store.store import Store
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
 def a_cell(seeds=(0, 1)):
     profile = Profile(
         name="test",
