@@ -13,13 +13,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import toy_methods
 
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit import errors
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import in_one_line
 from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import runner, saving, training
 from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning
 from benchmarks.run.record import Pulse
@@ -31,18 +31,8 @@ from benchmarks.tasks import TASKS
 BUDGET, AT = 40, 15
 
 
-def a_cell(method="toy_methods:WALKER", seeds=(0, 1), evaluations=4, budget=BUDGET, **changes):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=(method,),
-        seeds=seeds,
-        steps=budget,
-        evaluations=evaluations,
-        eval_episodes=2,
-        overrides={method.partition(":")[2].lower(): changes},
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+def a_cell(methods="toy_methods:WALKER", evaluations=4, **changes):
+    (cell,) = toy_methods.cells(methods, steps=BUDGET, evaluations=evaluations, **changes)
     return cell
 
 
@@ -355,10 +345,7 @@ def test_the_module_of_a_task_is_imported_where_its_runs_are_made(tmp_path, monk
         "max_episode_steps=9)\nMINE = Task(name='mine', env_id='Mine-v0')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    profile = Profile(
-        name="test", tasks=("my_tasks:MINE",), methods=("toy_methods:WALKER",), seeds=(0,), steps=5, eval_episodes=1
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    (cell,) = toy_methods.cells(tasks="my_tasks:MINE", seeds=(0,), steps=5)
     del sys.modules["my_tasks"], gym.registry["Mine-v0"]  # as in another process
     endings = runner.run_cell(cell, Settings(tmp_path))
     assert [ending.status for ending in endings.values()] == ["completed"], endings

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from toy_methods import cells
 
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, rows, runner, saving
 from benchmarks.run.locks import Locks
 from benchmarks.run.picking import CellLocks
@@ -23,16 +22,7 @@ from benchmarks.store.store import Store
 
 
 def a_cell(seeds=(0, 1)):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=("toy_methods:WALKER",),
-        seeds=seeds,
-        steps=20,
-        evaluations=2,
-        eval_episodes=1,
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    (cell,) = cells(seeds=seeds)
     return cell
 
 
