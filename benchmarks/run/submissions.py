@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.files import inside, read_regular, whole_file
+from benchmarks.files import inside, put, read_regular
 from benchmarks.kit.errors import UserError
 from benchmarks.store.schema import SAFE_NAME
 
@@ -40,8 +40,7 @@ class Submission:
 
     def write(self, place: Path) -> None:
         """Write it into the submission's folder; raises OSError."""
-        with whole_file(place / FILE) as file:
-            file.write(json.dumps(asdict(self)).encode())
+        put(json.dumps(asdict(self)).encode(), place, FILE)
 
 
 def new_place(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.files import inside, variables, whole_file
+from benchmarks.files import put, variables
 from benchmarks.kit.errors import UserError
 from benchmarks.plan.grid import makespan
 from benchmarks.run import queue, status, submissions
@@ -133,11 +133,10 @@ class Slurm:
         folder = Path(work.settings.folder).absolute()
         settings = replace(work.settings, folder=folder, device=using.device, threads=using.threads or 0, anew=False)
         content = pickle.dumps(replace(work, settings=settings))
-        path, digest = place.absolute() / "work.pkl", hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         try:
             with _in_one_line(work.settings.folder), _own_environment():
-                with whole_file(path) as file:
-                    file.write(content)
+                path = put(content, place.absolute(), "work.pkl")
                 executor = self._executor(work, using, place.absolute())
                 names = [one.job_id for one in executor.map_array(job.work, [str(path)] * jobs, [digest] * jobs)]
                 runs = [run_id for cell in work.cells for run_id in cell.run_ids]
@@ -249,9 +248,7 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
         UserError: the folder cannot be written to, a job says what is to be mended, or there were enough attempts.
     """
     try:
-        with whole_file(inside(folder, "slurm", "probe")) as file:
-            file.write(bytes(PROBE_BYTES))
-        (folder / "slurm" / "probe").unlink()
+        put(bytes(PROBE_BYTES), folder, "slurm", "probe").unlink()
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
