@@ -10,8 +10,7 @@ import typer
 
 from benchmarks.terminal import console, counted, say, table
 
-Folder = Annotated[Path, typer.Argument(help="Results folder.")]
-QUICK = Path("results/quick")
+from .store import QUICK, Folder
 
 
 def play(
