@@ -203,7 +203,7 @@ def _runs(results: Results, several: bool) -> list[Plain]:
     runs = results.runs if several else results.runs[~results.runs["counted"]].head(MANY)
     evaluations = dict(tuple(results.evaluations.groupby("run"))) if several else {}
     shared = ("run_id", "variant", "task", "status", "profile", "device", "cpu", "commit", "started", "folder")
-    numbers = ("demos", "seed", "budget", "steps", "updates", "lanes", "subsample", "schema")
+    numbers = ("demos", "seed", "budget", "steps", "updates", "lanes", "subsample")
     told = []
     for place, row in zip(runs.index, runs.to_dict("records"), strict=True):
         run: Plain = {name: _text(row.get(name)) for name in shared} | {name: int(row[name]) for name in numbers}
