@@ -247,12 +247,8 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
     Raises:
         UserError: the folder cannot be written to, a job says what is to be mended, or there were enough attempts.
     """
-    try:
+    with submissions.writing(folder):
         put(bytes(PROBE_BYTES), folder, "slurm", "probe").unlink()
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
     place = seen.logs[seen.jobs[-1].name].parent if seen.jobs else None
     for one in seen.jobs:
         said = submissions.last_error(seen.logs[one.name]) if seen.logs[one.name].parent == place else ""
@@ -332,12 +328,9 @@ def _in_one_line(folder: Path) -> Iterator[None]:
     from submitit.core.utils import FailedJobError, FailedSubmissionError  # an extra
 
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints the message, too
+        # submitit prints the message there, too
+        with contextlib.redirect_stderr(io.StringIO()), submissions.writing(folder):
             yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
     except (FailedJobError, FailedSubmissionError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["it does not say why"]
         said = next((line for line in lines if "error:" in line), lines[0]).removeprefix("sbatch: ")
