@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
-from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console, counted, duration, print_json, print_listing, print_rows, say, table
@@ -44,10 +43,7 @@ def verify_store(folder: Folder = QUICK) -> None:
     if not runs and not found:
         raise UserError(f"there are no runs in {folder}; make some with `ndi-bench run --out {folder}`")
     for finding in found:
-        color = "red" if finding.wrong else "yellow"
-        console.print(
-            f"[{color}]{escape(str(finding.path))}: {escape(finding.reason)}[/{color}]", highlight=False, soft_wrap=True
-        )
+        say(f"{finding.path}: {finding.reason}", "red" if finding.wrong else "yellow")
     wrong = sum(finding.wrong for finding in found)
     result = f"{counted(wrong, 'thing')} wrong" if wrong else "all is well"
     say(f"{counted(runs, 'run')} in {folder}: {result}")
