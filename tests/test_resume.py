@@ -58,6 +58,8 @@ def cell_of(name, tiny):
     method = registry.find_method(name)
     changes = tiny(method)
     changes |= {"offline_updates": BUDGET} if "offline_updates" in changes else {}
+    if method.demonstrations and "sac.cloned" in changes:
+        changes["sac.cloned"] = 5  # what is prepared before the first step must not be prepared again
     (cell,) = cells(name, seeds=(0, 1) if method.lanes else (0,), steps=BUDGET, evaluations=3, **changes)
     return cell
 
