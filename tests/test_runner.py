@@ -86,12 +86,6 @@ def test_evaluation_neither_counts_as_training_nor_changes_it(tmp_path, monkeypa
     assert often[often["final"]].reset_index(drop=True).equals(once)
 
 
-def test_the_same_cell_twice_gives_the_same_returns(tmp_path):
-    for name in "ab":
-        runner.run_cell(a_cell(), Settings(tmp_path / name))
-    assert curves(tmp_path / "a").equals(curves(tmp_path / "b"))
-
-
 def test_a_lane_trains_as_if_it_were_alone(tmp_path):
     runner.run_cell(a_cell(), Settings(tmp_path / "together"))
     runner.run_cell(a_cell(seeds=(1,)), Settings(tmp_path / "alone"))
