@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -42,8 +41,7 @@ def run(out, seeds="0-1", workers=0):
     command = [sys.executable, "-m", "benchmarks", "run", "--methods", "toy_methods:WALKER", "--seeds", seeds]
     command += ["--tasks", "inverted-pendulum", "--steps", "60", "--eval-episodes", "2", "--workers", str(workers)]
     command += ["--checkpoint-minutes", "0", "--no-report", "--out", str(out)]
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def fill(folder):

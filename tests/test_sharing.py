@@ -106,13 +106,7 @@ def test_two_commands_at_once_share_the_work(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "run", "--methods", "toy_methods:WALKER", "--out", str(tmp_path)]
     command += ["--tasks", "inverted-pendulum", "--seeds", "0-5", "--lanes", "1", "--steps", "40", "--eval-episodes"]
     command += ["1", "--workers", "0", "--no-report", "--set", "walker.sleep=0.01"]
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    both = [
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONPATH": paths}
-        )
-        for _ in range(2)
-    ]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     written: dict[Path, set[int]] = {}
     while any(process.poll() is None for process in both):
         for path in (tmp_path / "runs").glob("[!.]*.parquet"):
