@@ -10,7 +10,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -146,13 +146,13 @@ def accept_all_characters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def show_own_warnings() -> None:
-    """Print the suite's own warnings as one line each; leave the others to Python."""
+def show_own_warnings(tell: Callable[[str], None] = lambda text: say(f"warning: {text}", "yellow")) -> None:
+    """Tell the suite's own warnings, by default as a printed line each; leave the others to Python."""
     otherwise = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *arguments: Any, **options: Any) -> None:
         if category.__module__.startswith("benchmarks."):
-            say(f"warning: {message}", "yellow")
+            tell(str(message))
         else:
             otherwise(message, category, *arguments, **options)
 
