@@ -10,11 +10,10 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -135,9 +134,9 @@ def command_again() -> str:
     return shlex.join(["ndi-bench", *sys.argv[1:]])
 
 
-def say(text: str) -> None:
+def say(text: str, style: str = "") -> None:
     """Print a line as it is: square brackets are no markup, and a path that is longer than the line stays whole."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def accept_all_characters() -> None:
@@ -147,13 +146,13 @@ def accept_all_characters() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def show_own_warnings() -> None:
-    """Print the suite's own warnings as one line each; leave the others to Python."""
+def show_own_warnings(tell: Callable[[str], None] = lambda text: say(f"warning: {text}", "yellow")) -> None:
+    """Tell the suite's own warnings, by default as a printed line each; leave the others to Python."""
     otherwise = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *arguments: Any, **options: Any) -> None:
         if category.__module__.startswith("benchmarks."):
-            console.print(f"[yellow]warning: {escape(str(message))}[/yellow]", highlight=False, soft_wrap=True)
+            tell(str(message))
         else:
             otherwise(message, category, *arguments, **options)
 

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from toy_methods import cells
 
 from benchmarks.experts.policy import load_expert
 from benchmarks.kit.contract import Method, Progress
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.reporting.reading import read
 from benchmarks.run import runner
 from benchmarks.run.settings import Settings
@@ -72,20 +71,11 @@ CHEAT = Method(name="cheat", label="Cheat", summary="Cheats", source="a test", t
 @pytest.fixture
 def run(tmp_path):
     def run(trick, **changes):
-        profile = Profile(
-            name="test", tasks=("inverted-pendulum",), methods=("test_audit:CHEAT",), seeds=(0, 1), steps=10,
-            evaluations=1, eval_episodes=1, overrides={"cheat": {"trick": trick}},
-        )  # fmt: skip
-        (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+        (cell,) = cells("test_audit:CHEAT", steps=10, evaluations=1, trick=trick)
         runner.run_cell(cell, Settings(tmp_path, **changes))
         return Store(tmp_path).runs()
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def findable(monkeypatch, request):
-    monkeypatch.syspath_prepend(str(request.path.parent))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from toy_methods import cells
 
 from benchmarks import provenance
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import engines, interrupts, locks, picking, pool, queue, status, submissions
 from benchmarks.run.attempts import Attempts
 from benchmarks.run.engines import job, options, slurm
@@ -29,25 +28,6 @@ from benchmarks.run.progress import Progress
 from benchmarks.run.record import Ending, Pulse
 from benchmarks.run.settings import Settings
 from benchmarks.run.submissions import Submission
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
-def cells(number=3, lanes=1):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=("toy_methods:WALKER",),
-        seeds=tuple(range(number * lanes)),
-        steps=20,
-        evaluations=2,
-        eval_episodes=1,
-    )
-    return grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None), lanes)
-
 
 # --- options ----------------------------------------------------------------------------------------------------------
 
@@ -152,7 +132,7 @@ def test_a_machine_without_slurm_is_told_in_one_line(tmp_path, bench, monkeypatc
 
 
 def test_workers_that_begin_at_once_do_not_all_try_the_same_cell(tmp_path):
-    made = cells(4)
+    made = cells(seeds="0-3", lanes=1)
     assert [CellLocks(tmp_path, made, first=rank).pick() for rank in (2, 0, 2, 7)] == [
         made[2],
         made[0],
@@ -162,7 +142,7 @@ def test_workers_that_begin_at_once_do_not_all_try_the_same_cell(tmp_path):
 
 
 def test_a_cell_is_taken_whole_or_not_at_all(tmp_path, monkeypatch):
-    (cell,) = cells(1, lanes=3)
+    (cell,) = cells(seeds="0-2")
     waits = []
 
     def the_other_takes_the_rest(seconds):
@@ -180,7 +160,7 @@ def test_a_cell_is_taken_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_a_cell_of_few_lanes_stays_a_cell_when_it_is_picked_late(tmp_path):
-    first, second = cells(2)
+    first, second = cells(lanes=1)
     other, mine = Locks(tmp_path), CellLocks(tmp_path, [first, second])
     other.take([*first.run_ids, *second.run_ids])
     assert mine.pick() is None
@@ -189,7 +169,7 @@ def test_a_cell_of_few_lanes_stays_a_cell_when_it_is_picked_late(tmp_path):
 
 
 def test_the_folder_is_listed_once_per_pick(tmp_path, monkeypatch):
-    made, listed = cells(30), []
+    made, listed = cells(seeds="0-29", lanes=1), []
     listing = picking.names
     monkeypatch.setattr(picking, "names", lambda place: listed.append(place.name) or listing(place))
     mine, other = CellLocks(tmp_path, made), Locks(tmp_path)
@@ -204,7 +184,7 @@ def test_the_folder_is_listed_once_per_pick(tmp_path, monkeypatch):
 @pytest.mark.parametrize("shift", [-86_400, 86_400])
 def test_a_process_whose_clock_is_wrong_shares_the_work(tmp_path, shift):
     """A whole worker with shifted clocks beside one that holds a run, as on another machine that is alive."""
-    alive, dead, free = cells(3)
+    alive, dead, free = cells(seeds="0-2", lanes=1)
     for cell, silent in ((alive, 0), (dead, 2 * locks.EXPIRY_SECONDS)):
         Locks(tmp_path).take(cell.run_ids)
         (path,) = (tmp_path / "locks" / cell.run_ids[0]).iterdir()
@@ -236,7 +216,7 @@ def test_a_process_whose_clock_is_wrong_shares_the_work(tmp_path, shift):
 def test_progress_is_noted_for_others_and_forgotten(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    (cell,) = cells(1)
+    (cell,) = cells(seeds="0")
     progress = Progress(tmp_path)
     progress.tell(cell, Pulse(5, 3, 1.5))
     progress.tell(cell, Pulse(6, 4, 1.5))
@@ -256,7 +236,7 @@ def test_notes_that_are_none_are_passed_over(tmp_path, text):
 
 
 def test_deaths_count_until_something_is_saved(tmp_path):
-    (cell,) = cells(1)
+    (cell,) = cells(seeds="0")
     attempts = Attempts(tmp_path)
     assert [attempts.begin(cell) for _ in range(3)] == [0, 1, 2]
     (tmp_path / "checkpoints").mkdir()
@@ -270,7 +250,7 @@ def test_deaths_count_until_something_is_saved(tmp_path):
 @pytest.mark.parametrize(("number", "noted"), [(WARNING, 3), (signal.SIGTERM, None)])
 def test_a_cell_that_is_left_unsaved_counts_as_begun_if_its_time_was_up(tmp_path, monkeypatch, number, noted, bench):
     """Else a cell whose first checkpoint lies behind the time limit would be begun for ever."""
-    (cell,) = cells(1)
+    (cell,) = cells(seeds="0")
     for _ in range(2):
         Attempts(tmp_path).begin(cell)
 
@@ -285,7 +265,7 @@ def test_a_cell_that_is_left_unsaved_counts_as_begun_if_its_time_was_up(tmp_path
 
 
 def test_a_cell_that_kills_job_after_job_counts_as_failed(tmp_path, monkeypatch):
-    deadly, sound = cells(2)
+    deadly, sound = cells(lanes=1)
     for _ in range(job.ATTEMPTS):
         Attempts(tmp_path).begin(deadly)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")

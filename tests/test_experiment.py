@@ -14,8 +14,7 @@ PAGE = Path(__file__).parents[1] / "benchmarks" / "README.md"
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    """An empty working folder, and the toy methods within reach."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
 
 

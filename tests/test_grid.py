@@ -1,18 +1,11 @@
 """From profiles to runs and cells."""
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, recall
 from benchmarks.plan.profiles import Profile
 from benchmarks.tasks import TASKS
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 def expand(content="0123", **fields):

@@ -5,22 +5,17 @@ from contextlib import closing
 
 import pytest
 import torch
+from toy_methods import cells
 
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.kit.replay import Replay
-from benchmarks.plan import grid, registry
+from benchmarks.plan import registry
 from benchmarks.plan.configuration import configure, settings
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import memory
 
 ONLINE = sorted(name for name, method in registry.methods().items() if method.online and method.lanes)
 TINY = {"sac.hidden": [8], "sac.cloned": 1, "hidden": [8], "fit.steps": 1}
 TINY |= {"density.fit.steps": 1, "density.hidden": [8]}
-
-
-def cells(budget=300, **fields):
-    profile = Profile(name="test", **{"tasks": ("hopper",), "seeds": (0, 1), "steps": budget} | fields)
-    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
 
 
 def test_bytes_are_those_of_the_real_tensors():
@@ -33,7 +28,7 @@ def test_bytes_are_those_of_the_real_tensors():
 @pytest.mark.parametrize("name", ONLINE)
 def test_every_method_allocates_what_the_plan_says(name, point_problem):
     """Up to its first progress each method has built the replay of its whole budget."""
-    (cell,) = cells(methods=(name,))
+    (cell,) = cells(name, tasks="hopper", steps=300)
     method = registry.find_method(name)
     problem = point_problem(seeds=(0, 1), budget=300, privileged=method.privileged)
     with closing(LearnerEnvironments(cell.first.task, cell.seeds, 300, method.privileged)) as environments:
@@ -52,12 +47,12 @@ def test_every_method_allocates_what_the_plan_says(name, point_problem):
 
 
 def test_offline_methods_need_no_replay():
-    (cell,) = cells(methods=("bc",))
+    (cell,) = cells("bc", tasks="hopper")
     assert memory.cell_bytes(cell) == memory.step_bytes(cell) == 0
 
 
 def test_the_largest_processes_count_at_worst():
-    made = cells(methods=("ndi-made", "dac"), seeds=(0, 1))
+    made = cells("ndi-made,dac", tasks="hopper")
     small, large = sorted(memory.cell_bytes(cell) for cell in made)
     assert small < large  # the absorbing bit
     assert memory.most_at_once(made, 1) == large

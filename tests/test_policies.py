@@ -6,14 +6,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from toy_methods import cells
 
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import runner
 from benchmarks.run.films import film_medians, replay
 from benchmarks.run.policies import packed, play, unpacked
@@ -80,19 +79,16 @@ def test_what_is_no_policy_is_one_line(data):
     assert "\n" not in str(caught.value)
 
 
-def cells(**changes):
-    profile = Profile(
-        name="test", tasks=("inverted-pendulum",), methods=("bc", "random"), seeds=(0, 1, 2), demos=(1,),
-        steps=10, evaluations=1, eval_episodes=3, overrides={"bc": {"fit.steps": 20, "fit.check_every": 10}},
-    )  # fmt: skip
-    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+def work():
+    """A cell of cloning and one of random actions."""
+    return cells("bc,random", seeds="0-2", eval_episodes=3, overrides={"bc": {"fit.steps": 20, "fit.check_every": 10}})
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Three runs of cloning and three random ones, with their policies."""
     folder = tmp_path_factory.mktemp("results")
-    for cell in cells():
+    for cell in work():
         runner.run_cell(cell, Settings(folder))
     return Store(folder)
 
@@ -123,7 +119,7 @@ def test_every_run_keeps_its_policy_and_gives_its_returns_again(stored):
 
 
 def test_policies_may_be_left_out(tmp_path):
-    (cell,) = (cell for cell in cells() if cell.first.method == "bc")
+    (cell,) = (cell for cell in work() if cell.first.method == "bc")
     runner.run_cell(cell, Settings(tmp_path, policies=False))
     assert Store(tmp_path).runs()["policy_sha256"].isna().all()
     assert not (tmp_path / "policies").exists()

@@ -4,15 +4,13 @@ import io
 import re
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+import toy_methods
 from rich.console import Console
 
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, runner
 from benchmarks.run.display import Display
 from benchmarks.run.picking import CellLocks
@@ -24,30 +22,14 @@ from benchmarks.store.verification import verify
 from benchmarks.terminal import duration
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
 @pytest.fixture
 def console():
     return Console(file=io.StringIO(), width=200)
 
 
-def cells(budget=40, seeds=(0, 1), faults=("",), **changes):
+def cells(faults=("",), **changes):
     """One cell of the toy method per fault."""
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=("toy_methods:WALKER",),
-        seeds=seeds,
-        steps=budget,
-        evaluations=2,
-        eval_episodes=2,
-        overrides={"walker": changes},
-        sweep={"walker": {"fault": list(faults)}},
-    )
-    return grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    return toy_methods.cells(sweep={"walker": {"fault": list(faults)}}, **changes)
 
 
 def values(rows):
@@ -93,7 +75,7 @@ def test_a_failure_in_a_worker_leaves_its_traceback_in_a_log(tmp_path, console):
 
 
 def test_an_interrupt_lets_cells_save_themselves_and_the_same_command_goes_on(tmp_path, console):
-    work = cells(budget=60, faults=("interrupt parent",), sleep=0.05)
+    work = cells(steps=60, faults=("interrupt parent",), sleep=0.05)
     outcome = pool.run_cells(work * 2, Settings(tmp_path / "broken"), 1, console)
     assert outcome.interrupted
     assert outcome.endings == {}
@@ -101,7 +83,7 @@ def test_an_interrupt_lets_cells_save_themselves_and_the_same_command_goes_on(tm
     assert (tmp_path / "broken" / "checkpoints" / f"{work[0].cell_id}.pt").exists()
     assert "left before its end" in console.file.getvalue()
     pool.run_cells(work, Settings(tmp_path / "broken"), 0, console)  # past the step that interrupts
-    straight = cells(budget=60)
+    straight = cells(steps=60)
     pool.run_cells(straight, Settings(tmp_path / "straight"), 0, console)
     assert returns(tmp_path / "broken") == returns(tmp_path / "straight")
 
@@ -162,7 +144,7 @@ def test_a_result_of_former_times_does_not_stand_for_a_process_that_died(tmp_pat
 
 
 def test_a_refused_checkpoint_lets_the_other_cells_save_themselves(tmp_path, console):
-    refused, other = cells(faults=("", "none"), sleep=0.05, budget=400)
+    refused, other = cells(faults=("", "none"), sleep=0.05, steps=400)
     assert runner.run_cell(refused, Settings(tmp_path), stop=iter([False] * 3 + [True] * 9).__next__) is None
     path = tmp_path / "checkpoints" / f"{refused.cell_id}.pt"
     torch.save(torch.load(path) | {"device": "abacus"}, path)
@@ -183,7 +165,7 @@ def test_a_folder_that_cannot_be_written_to_is_the_users_mistake(tmp_path, conso
 
 
 def test_a_cell_that_cannot_be_begun_lets_the_other_cells_save_themselves(tmp_path, console):
-    long, short, last = cells(faults=("", "raise", "none"), sleep=0.05, budget=400)
+    long, short, last = cells(faults=("", "raise", "none"), sleep=0.05, steps=400)
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / f"{last.cell_id}.log").symlink_to(tmp_path / "theirs")
     with pytest.raises(UserError, match="is a symbolic link, which is not followed"):
@@ -198,7 +180,7 @@ def test_a_planted_folder_of_logs_is_left_alone(tmp_path, console):
     theirs.mkdir()
     (theirs / "empty.log").touch()
     (folder / "logs").symlink_to(theirs)
-    pool.run_cells(cells(budget=4), Settings(folder), 0, console)
+    pool.run_cells(cells(steps=4), Settings(folder), 0, console)
     assert list(theirs.iterdir()) == [theirs / "empty.log"]
 
 
@@ -214,7 +196,7 @@ def test_a_terminal_shows_a_line_per_running_cell(tmp_path):
 @pytest.mark.parametrize("width", [80, 200])
 def test_progress_is_readable_in_80_columns(width):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    first, second = (replace(cell, seconds=100.0) for cell in cells(budget=250_000, faults=("", "none")))
+    first, second = (replace(cell, seconds=100.0) for cell in cells(steps=250_000, faults=("", "none")))
     display = Display(console, [first, second])
     clock = iter(range(0, 10_000, 10))
     display._progress.get_time = lambda: float(next(clock))

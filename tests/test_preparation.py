@@ -3,11 +3,10 @@
 import json
 
 import pytest
+from toy_methods import cells
 
 from benchmarks.kit import forms
 from benchmarks.kit.forms import PAYS, Form
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import preparation, runner
 from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
@@ -20,18 +19,8 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def cells(steps, method="sac", **changes):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=(method,),
-        seeds=(0, 1),
-        steps=steps,
-        evaluations=1,
-        eval_episodes=1,
-        overrides={method: changes},
-    )
-    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+def sac(steps, **changes):
+    return cells("sac", steps=steps, **changes)
 
 
 def told(work, monkeypatch, examined=Form(compile=True, precision="bfloat16"), device="cpu"):  # noqa: B008
@@ -42,7 +31,7 @@ def told(work, monkeypatch, examined=Form(compile=True, precision="bfloat16"), d
 
 
 def test_long_cells_are_told_of_their_form_after_the_machine_was_examined(monkeypatch):
-    work = cells(PAYS) + cells(500)
+    work = sac(PAYS) + sac(500)
     first, line = told(work, monkeypatch)
     assert "once" in first
     assert line == "20,000 updates or more in 1 process of 2: these are compiled, bfloat16, as checked on this machine"
@@ -52,21 +41,21 @@ def test_long_cells_are_told_of_their_form_after_the_machine_was_examined(monkey
 
 
 def test_a_machine_without_a_faster_form_is_told(monkeypatch):
-    assert told(cells(PAYS), monkeypatch, Form())[-1].endswith("plain: no faster form works on this machine")
+    assert told(sac(PAYS), monkeypatch, Form())[-1].endswith("plain: no faster form works on this machine")
 
 
 def test_nothing_is_asked_of_the_machine_where_nothing_hangs_on_it(monkeypatch):
-    assert told(cells(PAYS - 1) + cells(10**6, "random"), monkeypatch) == []
-    assert told(cells(10**6, **{"sac.compile": False}), monkeypatch) == []
-    assert told(cells(10**6, **{"sac.compile": True, "sac.precision": "float32"}), monkeypatch) == []
-    assert told(cells(PAYS), monkeypatch, device="cuda") == []
+    assert told(sac(PAYS - 1) + cells("random", steps=10**6), monkeypatch) == []
+    assert told(sac(10**6, **{"sac.compile": False}), monkeypatch) == []
+    assert told(sac(10**6, **{"sac.compile": True, "sac.precision": "float32"}), monkeypatch) == []
+    assert told(sac(PAYS), monkeypatch, device="cuda") == []
 
 
 @pytest.mark.parametrize("form", [Form(), Form(precision="bfloat16")])
 def test_runs_record_the_form_that_was_used(tmp_path, monkeypatch, form):
     monkeypatch.setattr(forms, "PAYS", 10)
     forms.keep({forms.machine(): form})
-    (cell,) = cells(30, **TINY)
+    (cell,) = sac(30, **TINY)
     runner.run_cell(cell, Settings(tmp_path))
     runs = Store(tmp_path).runs()
     versions = [json.loads(text) for text in runs["versions"]]
@@ -78,8 +67,8 @@ def test_runs_record_the_form_that_was_used(tmp_path, monkeypatch, form):
 def test_estimates_know_the_form(monkeypatch):
     def seconds(form):
         forms.keep({forms.machine(): form})
-        return cells(10 * PAYS)[0].seconds
+        return sac(10 * PAYS)[0].seconds
 
     plain, fast = seconds(Form()), seconds(Form(compile=True, precision="bfloat16"))
     assert 0.3 * plain < fast < 0.7 * plain
-    assert cells(500)[0].seconds == cells(500, **{"sac.compile": False})[0].seconds
+    assert sac(500)[0].seconds == sac(500, **{"sac.compile": False})[0].seconds

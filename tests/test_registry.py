@@ -6,7 +6,6 @@ import math
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,11 +16,6 @@ from benchmarks.plan import registry
 from benchmarks.tasks import TASKS, Task
 
 MY_TASK = Task("my-task", "InvertedPendulum-v5")
-
-
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 @pytest.fixture

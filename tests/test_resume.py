@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from toy_methods import cells
 
 from benchmarks.kit import replay
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid, registry
-from benchmarks.plan.profiles import Profile
+from benchmarks.plan import registry
 from benchmarks.run import runner, training
 from benchmarks.run.checkpoint import Checkpoint
 from benchmarks.run.settings import Settings
@@ -55,18 +55,12 @@ def small(monkeypatch):
 
 def cell_of(name, tiny):
     """The cell of a method with small networks."""
-    changes = tiny(registry.find_method(name))
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=(name,),
-        seeds=(0, 1) if registry.find_method(name).lanes else (0,),
-        steps=BUDGET,
-        evaluations=3,
-        eval_episodes=2,
-        overrides={name: changes | ({"offline_updates": BUDGET} if "offline_updates" in changes else {})},
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+    method = registry.find_method(name)
+    changes = tiny(method)
+    changes |= {"offline_updates": BUDGET} if "offline_updates" in changes else {}
+    if method.demonstrations and "sac.cloned" in changes:
+        changes["sac.cloned"] = 5  # what is prepared before the first step must not be prepared again
+    (cell,) = cells(name, seeds=(0, 1) if method.lanes else (0,), steps=BUDGET, evaluations=3, **changes)
     return cell
 
 

@@ -13,13 +13,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import toy_methods
 
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit import errors
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import in_one_line
 from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import runner, saving, training
 from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning
 from benchmarks.run.record import Pulse
@@ -31,23 +31,8 @@ from benchmarks.tasks import TASKS
 BUDGET, AT = 40, 15
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
-def a_cell(method="toy_methods:WALKER", seeds=(0, 1), evaluations=4, budget=BUDGET, **changes):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=(method,),
-        seeds=seeds,
-        steps=budget,
-        evaluations=evaluations,
-        eval_episodes=2,
-        overrides={method.partition(":")[2].lower(): changes},
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+def a_cell(methods="toy_methods:WALKER", evaluations=4, **changes):
+    (cell,) = toy_methods.cells(methods, steps=BUDGET, evaluations=evaluations, **changes)
     return cell
 
 
@@ -99,12 +84,6 @@ def test_evaluation_neither_counts_as_training_nor_changes_it(tmp_path, monkeypa
     assert run["train_seconds"] < run["eval_seconds"]
     often, once = curves(tmp_path / "often"), curves(tmp_path / "once")
     assert often[often["final"]].reset_index(drop=True).equals(once)
-
-
-def test_the_same_cell_twice_gives_the_same_returns(tmp_path):
-    for name in "ab":
-        runner.run_cell(a_cell(), Settings(tmp_path / name))
-    assert curves(tmp_path / "a").equals(curves(tmp_path / "b"))
 
 
 def test_a_lane_trains_as_if_it_were_alone(tmp_path):
@@ -362,10 +341,7 @@ def test_the_module_of_a_task_is_imported_where_its_runs_are_made(tmp_path, monk
         "max_episode_steps=9)\nMINE = Task(name='mine', env_id='Mine-v0')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    profile = Profile(
-        name="test", tasks=("my_tasks:MINE",), methods=("toy_methods:WALKER",), seeds=(0,), steps=5, eval_episodes=1
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    (cell,) = toy_methods.cells(tasks="my_tasks:MINE", seeds=(0,), steps=5)
     del sys.modules["my_tasks"], gym.registry["Mine-v0"]  # as in another process
     endings = runner.run_cell(cell, Settings(tmp_path))
     assert [ending.status for ending in endings.values()] == ["completed"], endings

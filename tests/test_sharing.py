@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from toy_methods import cells
 
 from benchmarks.kit.errors import UserError
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import pool, rows, runner, saving
 from benchmarks.run.locks import Locks
 from benchmarks.run.picking import CellLocks
@@ -22,22 +21,8 @@ from benchmarks.run.tidying import tidy
 from benchmarks.store.store import Store
 
 
-@pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-
-
 def a_cell(seeds=(0, 1)):
-    profile = Profile(
-        name="test",
-        tasks=("inverted-pendulum",),
-        methods=("toy_methods:WALKER",),
-        seeds=seeds,
-        steps=20,
-        evaluations=2,
-        eval_episodes=1,
-    )
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: None, lambda task: None))
+    (cell,) = cells(seeds=seeds)
     return cell
 
 
@@ -121,13 +106,7 @@ def test_two_commands_at_once_share_the_work(tmp_path):
     command = [sys.executable, "-m", "benchmarks", "run", "--methods", "toy_methods:WALKER", "--out", str(tmp_path)]
     command += ["--tasks", "inverted-pendulum", "--seeds", "0-5", "--lanes", "1", "--steps", "40", "--eval-episodes"]
     command += ["1", "--workers", "0", "--no-report", "--set", "walker.sleep=0.01"]
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    both = [
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONPATH": paths}
-        )
-        for _ in range(2)
-    ]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
     written: dict[Path, set[int]] = {}
     while any(process.poll() is None for process in both):
         for path in (tmp_path / "runs").glob("[!.]*.parquet"):

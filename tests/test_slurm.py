@@ -41,12 +41,11 @@ SECONDS = 900
 
 def start(out, *options, methods="toy_methods:WALKER"):
     """A command under way, with its output in a file beside the results folder."""
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     said = open(f"{out}.said", "w")  # noqa: SIM115 - the command writes to it
     with said:
         return subprocess.Popen(
             [sys.executable, "-m", "benchmarks", "run", *GRID, methods, "--out", str(out), *options],
-            stdout=said, stderr=said, env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+            stdout=said, stderr=said,
         )  # fmt: skip
 
 

@@ -141,17 +141,6 @@ def test_intervals_cover_what_they_claim(kind, seeds, generator):
         assert 0.86 < rate < 0.995, tasks
 
 
-@pytest.mark.parametrize(("seeds", "known"), [(3, 0.76), (5, 0.83), (10, 0.89)])
-def test_the_percentile_bootstrap_covers_less(seeds, known, generator):
-    """That of scipy, which is rliable's: 95 % in name."""
-    draws = generator.normal(size=(400, seeds))
-    found = scipy.stats.bootstrap((draws,), np.mean, method="percentile", n_resamples=500, axis=1, rng=generator)
-    low, high = found.confidence_interval
-    rate = ((low <= 0) & (high >= 0)).mean()
-    assert rate == pytest.approx(known, abs=3 * np.sqrt(known * (1 - known) / 400) + 0.02)
-    assert rate < covered(statistics.mean_interval, "normal", seeds, 1, 0.8, generator) - 0.03
-
-
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_note_says_what_an_interval_covers_where_runs_are_lost(seeds, generator):
     draws = np.where(generator.random((4000, seeds)) < 0.2, 0, 1) + generator.normal(0, 0.05, (4000, seeds))

@@ -5,9 +5,8 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from toy_methods import cells
 
-from benchmarks.plan import grid
-from benchmarks.plan.profiles import Profile
 from benchmarks.run import runner, tracking
 from benchmarks.run.settings import Settings
 from benchmarks.store.store import Store
@@ -154,11 +153,7 @@ def test_the_real_package_writes_an_offline_run(tmp_path, monkeypatch, a_run):
 
 def test_a_cell_under_way_has_a_line_for_every_seed(tmp_path, monkeypatch, recorder):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    profile = Profile(
-        name="test", tasks=("inverted-pendulum",), methods=("bc",), seeds=(0, 3), demos=(1,), steps=10, evaluations=1,
-        eval_episodes=2, overrides={"bc": {"fit.steps": 20, "fit.check_every": 10}},
-    )  # fmt: skip
-    (cell,) = grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None))
+    (cell,) = cells("bc", seeds=(0, 3), **{"fit.steps": 20, "fit.check_every": 10})
     made = recorder()
     runner.run_cell(cell, Settings(tmp_path, live=True))
     assert (made.options["group"], made.options["job_type"]) == ("inverted-pendulum-bc-d1", "live")

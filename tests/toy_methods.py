@@ -1,4 +1,4 @@
-"""Small methods for tests of the front: found as "toy_methods:WALKER", also from worker processes."""
+"""Small methods for tests of the front, found as "toy_methods:WALKER" also from worker processes, and their cells."""
 
 import os
 import signal
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.kit.contract import Method, Progress
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -153,3 +155,12 @@ MUTABLE = Method("mutable", "Mutable", "Has no frozen config", "a test", walk, c
 SHOUTING = _walker("Shouting Method")
 BC_TWIN = _walker("bc")
 WALKER_TWIN = _walker("walker")
+
+
+def cells(methods="toy_methods:WALKER", lanes=None, **changes):
+    """Short cells on the smallest task; `changes` are of fields of the profile, the others of the method's settings."""
+    fields = {"tasks": "inverted-pendulum", "seeds": (0, 1), "steps": 40, "evaluations": 2, "eval_episodes": 2}
+    fields |= {name: changes.pop(name) for name in Profile.model_fields.keys() & changes.keys()}
+    overrides = {"overrides": {methods.rpartition(":")[2].lower(): changes}} if changes else {}
+    profile = Profile(name="test", methods=methods, **fields | overrides)
+    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None), lanes)

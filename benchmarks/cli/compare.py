@@ -106,7 +106,7 @@ def _results(folder: Path) -> Results:
 
 def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:
     """Who meets whom."""
-    here, there = _variants(ours), _variants(theirs)
+    here, there = ({variant.name: variant for variant in side.variants} for side in (ours, theirs))
     chosen = [_find(here, name, "--method") for name in _names(method or "")]
     if against is not None:
         other = _find(there, against, "--against")
@@ -130,10 +130,6 @@ def _names(text: str) -> list[str]:
         else:
             parts[-1] += letter
     return [part.strip() for part in parts if part.strip()]
-
-
-def _variants(results: Results) -> dict[str, Variant]:
-    return {variant.name: variant for variant in results.variants}
 
 
 def _find(variants: dict[str, Variant], name: str, option: str) -> Variant:

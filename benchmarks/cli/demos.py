@@ -79,9 +79,7 @@ def record_demos(
     from benchmarks.plan import registry
 
     info = datasets.record(registry.find_task(task), dataset_id, folder, episodes)
-    say(
-        f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, in {info.path}",
-    )
+    say(f"{info.dataset_id}: {info.episodes} episodes, mean return {info.mean_return:,.1f}, in {info.path}")
 
 
 @demos_app.command("show")

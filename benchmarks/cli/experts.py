@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from benchmarks import experts
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import command_again, console, print_json, print_listing, say
 
@@ -34,7 +35,6 @@ def list_experts(
     as_json: AsJson = False,
 ) -> None:
     """List the experts with how they were trained and what they return (mean ± standard error)."""
-    from benchmarks import experts  # torch: not for help
     from benchmarks.tasks import TASKS
 
     folder = folder or experts.FOLDER
@@ -46,7 +46,7 @@ def list_experts(
     for name in names:
         if experts.has_expert(name, folder):
             card = experts.model_card(name, folder)
-            returns = [_in_words(card["returns"][kind]) for kind in ("deterministic", "stochastic")]
+            returns = [experts.in_words(card["returns"][kind]) for kind in ("deterministic", "stochastic")]
             rows.append((name, str(card["algorithm"]), f"{card['steps']:,}", *returns))
         else:
             rows.append((name, "none yet", "", "", ""))
@@ -93,8 +93,7 @@ def train_expert(
 @experts_app.command("measure")
 def measure_expert(task: Task, folder: From = None, episodes: Episodes = 100) -> None:
     """Measure what an expert returns, with deterministic and with sampled actions."""
-    from benchmarks import experts  # torch: not for help
-    from benchmarks.experts.measure import measure_returns
+    from benchmarks.experts.measure import measure_returns  # torch: not for help
     from benchmarks.experts.policy import load_expert
     from benchmarks.plan import registry
 
@@ -116,8 +115,7 @@ def publish_expert(
     shipped experts are measured anew, as after a new version of the simulator. Rows for the README: `experts list
     --markdown`.
     """
-    from benchmarks import experts  # torch: not for help
-    from benchmarks.data.publishing import publish
+    from benchmarks.data.publishing import publish  # torch: not for help
     from benchmarks.plan import registry
 
     for task in registry.find_tasks(tasks):
@@ -128,10 +126,6 @@ def publish_expert(
 
 
 def _print_returns(name: str, returns: dict[str, Any]) -> None:
-    both = ", ".join(f"{kind} {_in_words(returns[kind])}" for kind in ("deterministic", "stochastic"))
+    both = ", ".join(f"{kind} {experts.in_words(returns[kind])}" for kind in ("deterministic", "stochastic"))
     number = returns["stochastic"]["episodes"]
     say(f"{name}: {both} ({number} episodes each)")
-
-
-def _in_words(measured: dict[str, Any]) -> str:
-    return f"{measured['mean']:,.0f} ± {measured['standard_error']:,.0f}"

@@ -37,7 +37,8 @@ def tasks(as_json: AsJson = False) -> None:
         rows.append((name, task.env_id, f"{task.budget:,}", *returns, ", ".join(task.tags), hub))
     header = ("Task", "Environment", "Budget", "Random", "Noisy expert", "Tags", "Hub dataset")
     print_listing(header, rows, optional=("Hub dataset", "Tags"))
-    _show(faults)
+    for fault in faults:
+        say(fault, "red")
 
 
 def _task(name: str, task: Any) -> dict[str, Any]:
@@ -71,7 +72,9 @@ def methods(
         (known, method.label, ", ".join(method.uses) or "nothing", method.summary) for known, method in sound.items()
     ]
     print_listing(("Method", "Label", "Uses", "Summary"), rows)
-    _show([f"{known}: {method}" for known, method in found.items() if isinstance(method, UserError)])
+    for known, told in found.items():
+        if isinstance(told, UserError):
+            say(f"{known}: {told}", "red")
 
 
 def _method(name: str, method: Declared | UserError) -> dict[str, Any]:
@@ -144,12 +147,6 @@ def _show_method(method: Declared) -> None:
         say("It has no settings.")
     for task, changes in method.per_task.items():
         say(f"on {task}: {', '.join(f'{field} = {value}' for field, value in changes.items())}")
-
-
-def _show(faults: list[str]) -> None:
-    """Say what cannot be listed."""
-    for fault in faults:
-        console.print(escape(fault), style="red", highlight=False, soft_wrap=True)
 
 
 def _in_words(measured: dict[str, Any] | None) -> str:

@@ -10,8 +10,7 @@ import typer
 
 from benchmarks.terminal import console, counted, say, table
 
-Folder = Annotated[Path, typer.Argument(help="Results folder.")]
-QUICK = Path("results/quick")
+from .store import QUICK, Folder
 
 
 def play(
@@ -63,17 +62,14 @@ def render(
 
     Example: ndi-bench render hopper-ndi-made-d1-s0 results/mine --out film.gif
     """
-    from benchmarks.data import datasets  # torch, MuJoCo, pandas: not for help
-    from benchmarks.experts import has_expert  # as above
-    from benchmarks.plan import registry  # as above
-    from benchmarks.run import films  # as above
-    from benchmarks.store import frame  # as above
+    from benchmarks.experts import has_expert  # not for help, nor torch, MuJoCo and pandas
+    from benchmarks.plan import registry
+    from benchmarks.run import films
+    from benchmarks.store import frame
 
     if has_expert(name):
-        task, expert = registry.find_task(name), datasets.demonstrator(registry.find_task(name))
         path = out or folder / "films" / f"{name}-expert.gif"
-        assert expert is not None
-        films.film_policy(task, expert, "Expert", path, episode)
+        films.film_expert(registry.find_task(name), path, episode)
     else:
         store = frame.opened(folder)
         record = frame.one(store.runs(), name)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
-from rich.markup import escape
 
 from benchmarks.experts import has_expert
 from benchmarks.kit.errors import UserError
@@ -127,4 +126,4 @@ def show_jobs(work: Work, using: Machine, options: Sequence[str], script: Path |
 
 
 def _warn(message: str) -> None:
-    console.print(f"[yellow]{escape(message)}[/yellow]", highlight=False, soft_wrap=True)
+    say(message, "yellow")

@@ -33,14 +33,9 @@ def report(
 
     folder, *others = folders or [Path("results/quick")]
     if films:
-        _film([folder, *others])
+        from benchmarks.run.films import film_medians  # torch, MuJoCo: reports need neither
+        from benchmarks.store.frame import opened
+
+        for one in (folder, *others):
+            film_medians(opened(one), lambda text: console.print(f"{text} ...", highlight=False, markup=False))
     build(folder, console, *others, out=out)
-
-
-def _film(folders: list[Path]) -> None:
-    """Make the films of results folders."""
-    from benchmarks.run.films import film_medians  # torch, MuJoCo: reports need neither
-    from benchmarks.store.frame import opened  # pandas: not for help
-
-    for folder in folders:
-        film_medians(opened(folder), lambda text: console.print(f"{text} ...", highlight=False, markup=False))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
-from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console, counted, duration, print_json, print_listing, print_rows, say, table
@@ -44,10 +43,7 @@ def verify_store(folder: Folder = QUICK) -> None:
     if not runs and not found:
         raise UserError(f"there are no runs in {folder}; make some with `ndi-bench run --out {folder}`")
     for finding in found:
-        color = "red" if finding.wrong else "yellow"
-        console.print(
-            f"[{color}]{escape(str(finding.path))}: {escape(finding.reason)}[/{color}]", highlight=False, soft_wrap=True
-        )
+        say(f"{finding.path}: {finding.reason}", "red" if finding.wrong else "yellow")
     wrong = sum(finding.wrong for finding in found)
     result = f"{counted(wrong, 'thing')} wrong" if wrong else "all is well"
     say(f"{counted(runs, 'run')} in {folder}: {result}")
@@ -95,15 +91,13 @@ def show_run(
     run: Annotated[str, typer.Argument(help="Id of a run, or the beginning of one.")], folder: Folder = QUICK
 ) -> None:
     """Show all that is stored of a run: where it comes from, its settings, how it ended, its evaluations."""
-    from benchmarks.store import frame  # pandas: not for help
+    from benchmarks.plan.configuration import flat  # pydantic, and below pandas: not for help
+    from benchmarks.store import frame
 
     runs, evaluations = frame.opened(folder).averages()
     record = frame.one(runs, run)
-    fields = []
-    for name, value in record.items():
-        for field, inner in _flat(name, json.loads(value) if name in ("config", "versions", "changes") else value):
-            fields.append((field, _in_words(inner)))
-    print_listing(("Field", "Value"), fields)
+    told = {**record, **{name: json.loads(record[name]) for name in ("config", "versions", "changes")}}
+    print_listing(("Field", "Value"), [(field, _in_words(value)) for field, value in flat(told).items()])
     shown = table("Step", "Update", "Episodes", "Return", "Normalised", "KL from the expert", "")
     for row in evaluations[evaluations["run_id"] == record["run_id"]].to_dict("records"):
         divergence = "-" if row["kl"] != row["kl"] else f"{row['kl']:,.2f}"
@@ -147,15 +141,6 @@ def _in_words(value: Any) -> str:
     if values is not None:
         return ", ".join(map(str, values)) or "-"
     return "-" if value is None or value != value else str(value)
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Nested settings with dotted names."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    else:
-        yield name, value
 
 
 def _write(frame: pd.DataFrame, file: Path) -> None:

@@ -31,7 +31,7 @@ HARMLESS = frozenset(
 )
 """Gymnasium's wrappers that change no observation, reward or action; the first and third are about pictures."""
 TRANSITIONS = 64
-"""Recorded transitions that are stepped again."""
+"""Recorded transitions that are stepped again, drawn from a fixed stream."""
 FIRST_STEPS = 10
 """Steps of an episode that are played again from its seed where no state can be set."""
 TOLERANCE = 1e-4
@@ -116,9 +116,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def physics_difference(
-    task: Task, episodes: Sequence[Episode], seeds: Sequence[int | None], transitions: int = TRANSITIONS
-) -> float | None:
+def physics_difference(task: Task, episodes: Sequence[Episode], seeds: Sequence[int | None]) -> float | None:
     """How far the task's own environment comes out from recorded outcomes, at worst, when it is stepped as recorded.
 
     A MuJoCo environment of Gymnasium is put into recorded states, since its observations hold them, and makes the
@@ -129,7 +127,6 @@ def physics_difference(
         task: the task.
         episodes: recorded episodes that fit the task's spaces.
         seeds: what they were reset with; None where not known.
-        transitions: how many to step, drawn from a fixed stream.
 
     Returns:
         The largest difference of an observation from the recorded one, in standard deviations of that observation
@@ -142,15 +139,15 @@ def physics_difference(
         layout = getattr(environment.unwrapped, "observation_structure", None)
         plain = environment.spec is not None and not environment.spec.additional_wrappers
         if plain and layout is not None and hasattr(environment.unwrapped, "set_state"):
-            found = list(_from_states(environment, layout, episodes, transitions))
+            found = list(_from_states(environment, layout, episodes))
         else:
-            found = list(_from_seeds(environment, episodes, seeds, transitions))
+            found = list(_from_seeds(environment, episodes, seeds))
     differing = [np.abs(outcome - expected) / scale[: len(expected)] for outcome, expected in found]
     return float(np.max(differing)) if differing else None
 
 
 def _from_states(
-    environment: gym.Env, layout: Mapping[str, int], episodes: Sequence[Episode], transitions: int
+    environment: gym.Env, layout: Mapping[str, int], episodes: Sequence[Episode]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Outcomes and recorded outcomes of sampled transitions, positions and velocities alone."""
     model: Any = environment.unwrapped
@@ -161,7 +158,7 @@ def _from_states(
     speeds = np.concatenate([np.abs(episode.observations[:, positions:size]) for episode in episodes])
     clipped = speeds.max() if (speeds == speeds.max()).sum() > 1 else np.inf  # some tasks clip what they show
     generator = np.random.default_rng(0)
-    for _ in range(transitions):
+    for _ in range(TRANSITIONS):
         episode = episodes[int(generator.integers(len(episodes)))]
         step = int(generator.integers(len(episode)))
         state = episode.observations[step].astype(np.float64)
@@ -175,11 +172,11 @@ def _from_states(
 
 
 def _from_seeds(
-    environment: gym.Env, episodes: Sequence[Episode], seeds: Sequence[int | None], transitions: int
+    environment: gym.Env, episodes: Sequence[Episode], seeds: Sequence[int | None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Outcomes and recorded outcomes of the first steps of episodes that begin as they did when recorded."""
     chosen = [(episode, seed) for episode, seed in zip(episodes, seeds, strict=True) if seed is not None]
-    for episode, seed in chosen[: max(1, transitions // FIRST_STEPS)]:
+    for episode, seed in chosen[: TRANSITIONS // FIRST_STEPS]:
         first, _ = environment.reset(seed=seed)
         if not np.allclose(first, episode.observations[0], atol=1e-6):
             continue  # it begins elsewhere, from which nothing follows

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def embedded(task: Task) -> DatasetInfo:
     return _summary(dataset_id, manifest.read().get(task.name, {}), None)
 
 
-def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:
+def listing() -> list[DatasetInfo]:
     """All local datasets, then the embedded ones that can be built; reads no episodes.
 
     Raises:
@@ -75,7 +75,7 @@ def listing(tasks: Iterable[Task] = tuple(TASKS.values())) -> list[DatasetInfo]:
     """
     here = {dataset_id: folder(dataset_id) for dataset_id in ids()}
     found = [_summary(dataset_id, read_metadata(dataset_id, path), path) for dataset_id, path in here.items()]
-    for task in tasks:
+    for task in TASKS.values():
         if task.embedded_dataset is not None and task.embedded_dataset not in here and has_expert(task.name):
             found.append(embedded(task))
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors.numpy
 
-from benchmarks.experts import FOLDER, has_expert, model_card
+from benchmarks.experts import FOLDER, has_expert, in_words, model_card
 from benchmarks.experts.measure import EPISODES, measure_random, measure_returns
 from benchmarks.experts.policy import export, load_expert
 from benchmarks.files import variables
@@ -54,7 +54,7 @@ def publish(
     task, card, policy = TASKS[task_name], model_card(task_name, source), load_expert(task_name, folder=source)
     card |= measure_returns(task, policy, episodes)
     if source != folder and not replace and has_expert(task_name, folder):
-        new, shipped = (_in_words(c["returns"]["stochastic"]) for c in (card, model_card(task_name, folder)))
+        new, shipped = (in_words(c["returns"]["stochastic"]) for c in (card, model_card(task_name, folder)))
         if card["returns"]["stochastic"]["mean"] < model_card(task_name, folder)["returns"]["stochastic"]["mean"]:
             raise UserError(
                 f"the expert of {task_name} in {source} returns {new}, the shipped one {shipped}; nothing is changed, "
@@ -73,7 +73,3 @@ def publish(
         metadata, _, _ = datasets.details(task, "embedded")  # built anew, apart from the user's own
     manifest.record(task_name, metadata, manifest_path)
     return card
-
-
-def _in_words(measured: dict[str, Any]) -> str:
-    return f"{measured['mean']:,.0f} ± {measured['standard_error']:,.0f}"

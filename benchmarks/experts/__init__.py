@@ -6,6 +6,7 @@ Here are the cards alone, which need no torch; `policy` holds what is played, `r
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,8 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
 def expert_hash(task_name: str) -> str | None:
     """First 16 hex digits of the SHA-256 of a shipped expert's weights, as its card says; None if there is none."""
     return str(model_card(task_name)["sha256"])[:16] if has_expert(task_name) else None
+
+
+def in_words(measured: Mapping[str, Any]) -> str:
+    """A measured return for people: its mean with the standard error."""
+    return f"{measured['mean']:,.0f} ± {measured['standard_error']:,.0f}"

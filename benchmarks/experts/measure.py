@@ -38,17 +38,13 @@ def measure_random(task: Task, episodes: int = EPISODES) -> dict[str, Any]:
     return _measure(task, random_player(action_size), episodes)
 
 
-def measure_expert(
-    task: Task, policy: ExpertPolicy, stochastic: bool = True, episodes: int = EPISODES
-) -> dict[str, Any]:
-    """Return of an expert, sampling its actions (as in the demonstrations) or not (as in evaluations)."""
-    return _measure(task, expert_player(policy, stochastic), episodes)
-
-
 def measure_returns(task: Task, policy: ExpertPolicy, episodes: int = EPISODES) -> dict[str, Any]:
-    """What a model card says of an expert's returns: `returns`, deterministic and stochastic, and `measured_with`."""
+    """What a model card says of an expert's returns: `returns` and `measured_with`.
+
+    They are those of its deterministic actions, as in evaluations, and of sampled ones, as in the demonstrations.
+    """
     returns = {
-        kind: measure_expert(task, policy, stochastic=kind == "stochastic", episodes=episodes)
+        kind: _measure(task, expert_player(policy, stochastic=kind == "stochastic"), episodes)
         for kind in ("deterministic", "stochastic")
     }
     return {"returns": returns, "measured_with": simulation_versions()}

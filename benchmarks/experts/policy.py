@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import rescaled_log_std
-from benchmarks.kit.streams import Streams
 
 from . import FOLDER, model_card
 
@@ -94,10 +93,6 @@ class ExpertPolicy(nn.Module):
         """Stochastic actions (..., A) for raw observations (..., d), from standard normal noise (..., A)."""
         mean, log_std = self(observations)
         return torch.tanh(mean + log_std.exp() * noise)
-
-    def sample(self, observations: Tensor, streams: Streams) -> Tensor:
-        """Stochastic actions (L, N, A) for raw observations (L, N, d), with noise from each lane's stream."""
-        return self.perturbed(observations, streams.normal(observations.shape[-2], self.action_size))
 
 
 def load_expert(task_name: str, device: torch.device | str = "cpu", folder: Path = FOLDER) -> ExpertPolicy:

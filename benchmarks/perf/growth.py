@@ -186,7 +186,8 @@ def main(
         shared["measured"] = datetime.now(UTC).isoformat(timespec="seconds")
         out.mkdir(parents=True, exist_ok=True)
         pd.DataFrame([{**row, **shared} for row in measured()]).to_parquet(rows)
-    drawn = plots.save(figure(pd.read_parquet(rows)), stem)
+    drawn = stem.with_name(f"{stem.name}.svg")
+    drawn.write_bytes(plots.svg(figure(pd.read_parquet(rows))))
     console.print(f"{rows}, {drawn.name}", highlight=False, soft_wrap=True)
 
 

@@ -49,13 +49,7 @@ def all_declared() -> dict[str, Declared | UserError]:
     Raises:
         UserError: two packages declare the same name.
     """
-    found: dict[str, Declared | UserError] = {}
-    for name in registry.method_names():
-        try:
-            found[name] = _declared(name)
-        except UserError as error:
-            found[name] = error
-    return found
+    return {name: registry.attempt(lambda: _declared(name)) for name in registry.method_names()}  # noqa: B023 - at once
 
 
 def _declared(reference: str) -> Declared:

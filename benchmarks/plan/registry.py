@@ -55,7 +55,7 @@ def methods() -> dict[str, Method | UserError]:
     Raises:
         UserError: two packages declare the same name.
     """
-    return {name: _attempt(lambda: find_method(name)) for name in method_names()}  # noqa: B023 - called at once
+    return {name: attempt(lambda: find_method(name)) for name in method_names()}  # noqa: B023 - called at once
 
 
 def check_method_names(references: Iterable[str]) -> None:
@@ -146,7 +146,7 @@ def tasks() -> dict[str, Task | UserError]:
     Raises:
         UserError: two packages declare the same name.
     """
-    return {name: _attempt(lambda: find_task(name)) for name in task_names()}  # noqa: B023 - called at once
+    return {name: attempt(lambda: find_task(name)) for name in task_names()}  # noqa: B023 - called at once
 
 
 def find_task(name: str, others: Iterable[str] = ()) -> Task:
@@ -256,9 +256,7 @@ def _check_method(owner: str, item: Any) -> Method:
 
     from .declarations import check
 
-    if not isinstance(item, Method):
-        raise UserError(f"{owner} must be a benchmarks.kit.contract.Method, it is a {type(item).__name__}")
-    _check_name(owner, item)
+    _check_kind(owner, item, Method)
     check(owner, item)
     return item
 
@@ -268,21 +266,20 @@ def _check_reward(owner: str, item: Any) -> Reward:
 
     from .declarations import check
 
-    if not isinstance(item, Reward):
-        raise UserError(f"{owner} must be a benchmarks.kit.contract.Reward, it is a {type(item).__name__}")
-    _check_name(owner, item)
+    _check_kind(owner, item, Reward)
     check(owner, item)
     return item
 
 
 def _check_task(owner: str, item: Any) -> Task:
-    if not isinstance(item, Task):
-        raise UserError(f"{owner} must be a benchmarks.tasks.Task, it is a {type(item).__name__}")
-    _check_name(owner, item)
+    _check_kind(owner, item, Task)
     return item
 
 
-def _check_name(owner: str, item: Method | Reward | Task) -> None:
+def _check_kind(owner: str, item: Any, kind: type[Any]) -> None:
+    """Refuse what is of another kind, or has a name that is none."""
+    if not isinstance(item, kind):
+        raise UserError(f"{owner} must be a {kind.__module__}.{kind.__name__}, it is a {type(item).__name__}")
     if not isinstance(item.name, str) or not _NAME.fullmatch(item.name):
         raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
 
@@ -294,7 +291,8 @@ def _check_distinct(kind: str, items: Sequence[Method | Task]) -> None:
             raise UserError(f"two of the {kind} call themselves {first.name}; rename one of them")
 
 
-def _attempt(load: Callable[[], Item]) -> Item | UserError:
+def attempt(load: Callable[[], Item]) -> Item | UserError:
+    """What can be had, or why it cannot."""
     try:
         return load()
     except UserError as error:

@@ -78,14 +78,12 @@ def _tables(results: Results) -> list[Table]:
 
 def _figures(results: Results) -> dict[str, Figure]:
     """By name; without those for which the rows give nothing to draw."""
-    figures: dict[str, Figure | None] = {}
-    for board in results.boards:
-        figures[f"learning-curves-{board.suffix}"] = plots.learning_curves(board)
-    for board in results.boards:
-        figures[f"aggregates-{board.suffix}"] = plots.aggregates(board)
+    boards = results.boards
+    figures = {f"learning-curves-{board.suffix}": plots.learning_curves(board) for board in boards}
+    figures |= {f"aggregates-{board.suffix}": plots.aggregates(board) for board in boards}
     figures["demonstration-numbers"] = plots.demonstration_numbers(results)
-    for board in results.boards:
-        figures |= {found.name: ablations.ablation_figure(found) for found in ablations.ablations(board)}
+    every = [found for board in boards for found in ablations.ablations(board)]
+    figures |= {found.name: ablations.ablation_figure(found) for found in every}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 

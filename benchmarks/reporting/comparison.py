@@ -21,7 +21,7 @@ from benchmarks.terminal import counted
 
 from . import statistics
 from .formats import EMPTY, Entry, Row, Table
-from .results import Results
+from .results import PROTOCOL, Results
 from .statistics import Difference
 from .variants import Variant, settings
 
@@ -212,9 +212,7 @@ def gaps(cell: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> np.n
 
 def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
     """In what the runs of one match differ that must be equal."""
-    names = {"env_id": "environment", "dataset_hash": "demonstrations", "subsample": "subsampling"}
-    names |= {"budget": "environment steps", "episodes": "evaluation episodes"}
-    for column, name in names.items():
+    for column, name in PROTOCOL.items():
         # an offline method takes no steps, a method without demonstrations has no dataset: nothing to be equal
         sides = [
             sorted({value for value in side.loc[side["counted"], column].dropna() if value}) for side in (cell, other)
@@ -257,7 +255,8 @@ def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]
             configs = (_first(ours, first), _first(theirs, second))
             if changed := _apart(*(settings(config) for config in configs)):
                 found.append(f"Settings of {first.label}: {changed}.")
-    if ours is not theirs and (changed := _apart(_versions(ours), _versions(theirs))):
+    used = [{package: " and ".join(found) for package, found in side.versions.items()} for side in (ours, theirs)]
+    if changed := _apart(*used):
         found.append(f"Versions: {changed}.")
     return found
 
@@ -265,15 +264,6 @@ def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]
 def _first(results: Results, variant: Variant) -> str:
     """Config (JSON) of an variant's first run."""
     return str(results.runs.loc[results.runs["variant"] == variant.name, "config"].iloc[0])
-
-
-def _versions(results: Results) -> dict[str, str]:
-    """Versions of all packages that the runs recorded, by package."""
-    used: dict[str, set[str]] = {}
-    for text in results.runs["versions"].unique():
-        for package, version in settings(text).items():  # as text: null where a package was not installed
-            used.setdefault(package, set()).add(version)
-    return {package: " and ".join(sorted(versions)) for package, versions in sorted(used.items())}
 
 
 def _apart(here: Mapping[str, str], there: Mapping[str, str]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from .formats import EMPTY, Entry, Row, Table, markdown_escape, to_markdown, without_repeats
 from .place import MARK
 from .results import Results
-from .variants import settings
 
 _CAPTIONS = {
     "learning-curves": "Learning curves: return of the deterministic policy during training",
@@ -102,14 +101,10 @@ def origin(results: Results) -> dict[str, list[str]]:
         (commit if isinstance(commit, str) else "unknown") + (" with uncommitted changes" if dirty else "")
         for commit, dirty in zip(runs["commit"], runs["dirty"], strict=True)
     )
-    versions: dict[str, set[str]] = {}
-    for text in runs["versions"].unique():
-        for name, version in settings(text).items():
-            versions.setdefault(name, set()).add(version)
     facts: dict[str, Iterable[str]] = {
         "Commit": [f"{commit} ({number} runs)" for commit, number in commits.items()],
         "Datasets": runs["dataset_id"].dropna().unique(),
         "Devices": (runs["device"] + " on " + runs["cpu"]).unique(),
-        "Versions": (f"{name} {' / '.join(sorted(found))}" for name, found in versions.items()),
+        "Versions": (f"{name} {' / '.join(found)}" for name, found in results.versions.items()),
     }
     return {name: sorted(found) for name, found in facts.items()}

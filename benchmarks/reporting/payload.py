@@ -29,9 +29,9 @@ Plain = dict[str, Any]
 
 def payload(results: Results) -> Plain:
     """Everything that the page's scripts read; see the functions below for its parts."""
-    several = len(results.runs) <= MANY
+    several, looks = len(results.runs) <= MANY, style.looks(results.runs["variant"].unique())
     return {
-        "variants": [_variant(variant, look) for variant, look in _looks(results)],
+        "variants": [_variant(variant, looks[variant.name]) for variant in results.variants],
         "tasks": [_task(results, task) for task in results.tasks],
         "boards": [_board(board, several) for board in results.boards],
         "runs": _runs(results, several),
@@ -64,11 +64,6 @@ def sentence(board: Board) -> str:
 
 def _interval(value: float, low: float, high: float) -> str:
     return f"{value:z.2f}" + ("" if np.isnan(low) else f" [{low:z.2f}, {high:z.2f}]")
-
-
-def _looks(results: Results) -> list[tuple[Variant, style.Look]]:
-    looks = style.looks(results.runs["variant"].unique())
-    return [(variant, looks[variant.name]) for variant in results.variants]
 
 
 def _variant(variant: Variant, look: style.Look) -> Plain:
@@ -119,12 +114,8 @@ def _cell(board: Board, variant: Variant, task: str, several: bool) -> Plain:
         }
     if len(sample.places):
         cell["curve"] = _curve(board, variant, task)
-        cell["ids"] = [_identifier(board.results, place) for place in sample.places] if several else []
+        cell["ids"] = board.results.runs["run_id"].iloc[sample.places].tolist() if several else []
     return cell
-
-
-def _identifier(results: Results, place: int) -> str:
-    return str(results.runs["run_id"].iat[place])
 
 
 def _spread(scores: np.ndarray) -> list[float | None]:
@@ -203,7 +194,7 @@ def _runs(results: Results, several: bool) -> list[Plain]:
     runs = results.runs if several else results.runs[~results.runs["counted"]].head(MANY)
     evaluations = dict(tuple(results.evaluations.groupby("run"))) if several else {}
     shared = ("run_id", "variant", "task", "status", "profile", "device", "cpu", "commit", "started", "folder")
-    numbers = ("demos", "seed", "budget", "steps", "updates", "lanes", "subsample", "schema")
+    numbers = ("demos", "seed", "budget", "steps", "updates", "lanes", "subsample")
     told = []
     for place, row in zip(runs.index, runs.to_dict("records"), strict=True):
         run: Plain = {name: _text(row.get(name)) for name in shared} | {name: int(row[name]) for name in numbers}

@@ -10,7 +10,6 @@ import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -196,13 +195,6 @@ def svg(figure: Figure) -> bytes:
     with matplotlib.rc_context(style.theme()):
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return content.getvalue()
-
-
-def save(figure: Figure, stem: Path) -> Path:
-    """Write `stem.svg`."""
-    path = stem.with_name(f"{stem.name}.svg")
-    path.write_bytes(svg(figure))
-    return path
 
 
 def _curve(board: Board, variant: Variant, task: str) -> Curve:

@@ -14,16 +14,7 @@ from rich.markup import escape
 from benchmarks.kit.errors import UserError, legible
 from benchmarks.store.store import SetAside, Store
 
-from .results import Results
-
-_PROTOCOL = {
-    "env_id": "environment",
-    "dataset_hash": "demonstrations",
-    "subsample": "subsampling",
-    "budget": "environment steps",
-    "episodes": "evaluation episodes",
-}
-"""What must be equal for runs of one task to stand beside each other, and how it is called."""
+from .results import PROTOCOL, Results
 
 
 def read(folder: Path, console: Console, *others: Path) -> Results:
@@ -61,7 +52,7 @@ def _merged(stored: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> tuple[pd.Da
 def protocols(results: Results) -> Iterator[str]:
     """In what folders differ that should be equal between runs of a task, in words."""
     runs = results.runs[results.runs["counted"]]
-    for column, name in _PROTOCOL.items():
+    for column, name in PROTOCOL.items():
         # an offline method takes no steps, a method without demonstrations has no dataset: nothing to be equal
         relevant = runs[runs[column].notna() & ~runs[column].isin(["", 0])]
         for task, rows in relevant.groupby("task"):

@@ -20,11 +20,19 @@ from benchmarks.tasks import TASKS
 from benchmarks.terminal import counted
 
 from . import statistics
-from .variants import Variant, identities, variants
+from .variants import Variant, identities, settings, variants
 
 _RUN_KEY = ["variant", "task", "demos", "seed"]
 ENDS = {"completed": "without a final score", "timeout": "timed out"}
 """How a run that does not count has ended, in words, where its status is not that word."""
+PROTOCOL = {
+    "env_id": "environment",
+    "dataset_hash": "demonstrations",
+    "subsample": "subsampling",
+    "budget": "environment steps",
+    "episodes": "evaluation episodes",
+}
+"""What must be equal for runs of one task to stand beside each other, and how it is called."""
 _NOTHING = np.array([], dtype=np.float64)
 
 
@@ -110,6 +118,15 @@ class Results:
     def identity(self, variant: Variant) -> dict[str, str]:
         """The settings of a variant's first run, as text, with its environment, dataset, subsampling and budget."""
         return identities(self.runs[self.runs["variant"] == variant.name].iloc[:1])[0]
+
+    @cached_property
+    def versions(self) -> dict[str, list[str]]:
+        """Versions of all packages that the runs recorded, by package."""
+        used: dict[str, set[str]] = {}
+        for text in self.runs["versions"].unique():
+            for package, version in settings(text).items():  # as text: null where a package was not installed
+                used.setdefault(package, set()).add(version)
+        return {package: sorted(found) for package, found in sorted(used.items())}
 
     def environment(self, task: str) -> str:
         """Gymnasium id of a task."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from benchmarks.plan.configuration import flat
 
 from . import style
 
@@ -42,17 +43,10 @@ def settings(config: str) -> dict[str, str]:
     What is no JSON object is one field without a name.
     """
     try:
-        return dict(_flatten(json.loads(config), ""))
-    except (ValueError, RecursionError):
+        fields = flat(json.loads(config))
+    except (ValueError, RecursionError, AttributeError):
         return {"": config}
-
-
-def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flatten(inner, f"{name}.{key}" if name else key)
-    else:
-        yield name, value if isinstance(value, str) else json.dumps(value)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
 
 
 def identities(runs: pd.DataFrame) -> list[dict[str, str]]:

@@ -12,7 +12,6 @@ import torch
 from benchmarks.data import datasets
 from benchmarks.data.rendering import Clip, film
 from benchmarks.files import inside
-from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import registry
 from benchmarks.store import policies
@@ -60,20 +59,17 @@ def film_run(store: Store, record: Mapping[str, Any], path: Path, episode: int =
     """
     task = registry.find_task(record["task"])
     played, _ = replay(store, record)
-    expert = datasets.demonstrator(task)
-    clips = [_clip(played, episode, f"{record['label']}, seed {record['seed']}")]
-    if expert is not None:
-        clips.append(_clip(play(task, expert, episodes=episode + 1), episode, "Expert"))
-    film(task, clips, path, seconds)
+    own = _clip(played, episode, f"{record['label']}, seed {record['seed']}")
+    film(task, [own, *_of_the_expert(task, episode)], path, seconds)
 
 
-def film_policy(task: Task, policy: Policy, caption: str, path: Path, episode: int = 0) -> None:
-    """Film an evaluation episode of a policy of one lane.
+def film_expert(task: Task, path: Path, episode: int) -> None:
+    """Film an evaluation episode of the expert of a task that has one.
 
     Raises:
         UserError: the environment cannot be used or rendered, or the file cannot be written.
     """
-    film(task, [_clip(play(task, policy, episodes=episode + 1), episode, caption)], path)
+    film(task, _of_the_expert(task, episode), path)
 
 
 def film_medians(store: Store, tell: Callable[[str], None]) -> None:
@@ -102,6 +98,11 @@ def film_medians(store: Store, tell: Callable[[str], None]) -> None:
             continue
         tell(f"filming {record['run_id']}")
         film_run(store, record, path, seconds=SECONDS)
+
+
+def _of_the_expert(task: Task, episode: int) -> list[Clip]:
+    expert = datasets.demonstrator(task)
+    return [] if expert is None else [_clip(play(task, expert, episodes=episode + 1), episode, "Expert")]
 
 
 def _clip(played: Played, episode: int, name: str) -> Clip:

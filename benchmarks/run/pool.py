@@ -13,7 +13,6 @@ import pickle
 import signal
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from rich.console import Console
 from benchmarks.files import inside, variables
 from benchmarks.kit.errors import UserError
 from benchmarks.plan.grid import Cell
-from benchmarks.terminal import counted
+from benchmarks.terminal import counted, show_own_warnings
 
 from .attempts import Attempts
 from .display import Display
@@ -346,7 +345,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
     import torch  # not before its number of threads is set and the log is open
 
     torch.set_num_threads(1)
-    _forward_warnings(connection)
+    show_own_warnings(lambda text: connection.send(("warning", text)))
     cell, settings, locks = pickle.loads(work)
 
     def report(pulse: Pulse) -> None:
@@ -361,16 +360,3 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
         connection.send(("error", str(error)))
     else:
         connection.send(("done", endings))
-
-
-def _forward_warnings(connection: Connection) -> None:
-    """Let the parent show the suite's own warnings; others go to the log."""
-    print_warning = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *arguments: Any, **options: Any) -> None:
-        if category.__module__.startswith("benchmarks."):
-            connection.send(("warning", str(message)))
-        else:
-            print_warning(message, category, *arguments, **options)
-
-    warnings.showwarning = show

@@ -10,14 +10,14 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.files import inside, read_regular, whole_file
+from benchmarks.files import inside, put, read_regular
 from benchmarks.kit.errors import UserError
 from benchmarks.store.schema import SAFE_NAME
 
@@ -40,8 +40,7 @@ class Submission:
 
     def write(self, place: Path) -> None:
         """Write it into the submission's folder; raises OSError."""
-        with whole_file(place / FILE) as file:
-            file.write(json.dumps(asdict(self)).encode())
+        put(json.dumps(asdict(self)).encode(), place, FILE)
 
 
 def new_place(folder: Path) -> Path:
@@ -51,7 +50,7 @@ def new_place(folder: Path) -> Path:
         UserError: the results folder cannot be written to, or others may write to what jobs load from it.
     """
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid4().hex[:8]}"
-    try:
+    with writing(folder):
         Path(folder).mkdir(parents=True, exist_ok=True)
         place = inside(folder, "slurm", name)
         place.parent.mkdir(mode=0o700, exist_ok=True)
@@ -59,11 +58,18 @@ def new_place(folder: Path) -> Path:
         if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise UserError(f"{place.parent} is open to others, and jobs load what lies there; remove it")
         place.mkdir(mode=0o700)
+    return place
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say in one line that a results folder cannot be written to."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
         ) from None
-    return place
 
 
 def submissions(folder: Path) -> Iterator[tuple[Path, Submission]]:
@@ -112,10 +118,7 @@ def _checked(found: dict[str, Any]) -> Submission:
     """A submission as it was written; raises ValueError, TypeError or AttributeError for anything else."""
     stamps = {run_id: (int(time), int(inode)) for run_id, (time, inode) in found["stamps"].items()}
     made = Submission(list(found["jobs"]), list(found["runs"]), stamps)
-    if not (all(map(queue.is_job, made.jobs)) and _are_names(made.runs)):
+    named = all(isinstance(run_id, str) and SAFE_NAME.fullmatch(run_id) for run_id in made.runs)
+    if not (named and all(map(queue.is_job, made.jobs))):
         raise ValueError("no submission")
     return made
-
-
-def _are_names(runs: Collection[Any]) -> bool:
-    return all(isinstance(run_id, str) and SAFE_NAME.fullmatch(run_id) for run_id in runs)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.files import inside, read_regular, whole_file
+from benchmarks.files import inside, put, read_regular
 from benchmarks.kit.errors import UserError
 
 FOLDER = "policies"
@@ -30,8 +30,7 @@ def write(folder: Path, run_id: str, data: bytes) -> None:
         UserError: the folder cannot be written to.
     """
     try:
-        with whole_file(place(folder, run_id)) as file:
-            file.write(data)
+        put(data, Path(folder), FOLDER, _name(run_id))
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write to {Path(folder) / FOLDER}: {reason}; make room there") from None

@@ -65,8 +65,7 @@ def read(source: Path | bytes, columns: Sequence[str] = ()) -> tuple[dict[str, A
         NotARunError: it is something else, or damaged.
         OSError: the file cannot be read, or is no regular one.
     """
-    data = source if isinstance(source, bytes) else read_regular(source)
-    record, _, file = _checked(data)
+    record, _, file = _checked(source)
     return record, _rows(file, columns)
 
 
@@ -77,9 +76,8 @@ def read_averages(source: Path | bytes) -> tuple[dict[str, Any], dict[str, list[
         NotARunError: it is something else, or damaged.
         OSError: the file cannot be read, or is no regular one.
     """
-    data = source if isinstance(source, bytes) else read_regular(source)
-    record, stored, file = _checked(data)
-    return record, averages(_rows(file, _AVERAGED_FROM)) if stored is None else _read_averages(stored)
+    record, stored, file = _checked(source)
+    return record, _averages_in(file, stored)
 
 
 def read_whole(source: Path | bytes) -> Whole:
@@ -89,14 +87,15 @@ def read_whole(source: Path | bytes) -> Whole:
         NotARunError: it is something else, or damaged.
         OSError: the file cannot be read, or is no regular one.
     """
-    record, stored, file = _checked(source if isinstance(source, bytes) else read_regular(source))
+    record, stored, file = _checked(source)
     rows = None if b"digest" in file.metadata.metadata else _rows(file, schema.EVALUATIONS.names)
-    if stored is not None:
-        return record, _read_averages(stored), rows
-    return record, averages(_rows(file, _AVERAGED_FROM)), rows
+    return record, _averages_in(file, stored), rows
 
 
-def _read_averages(stored: bytes) -> dict[str, list[Any]]:
+def _averages_in(file: pq.ParquetFile, stored: bytes | None) -> dict[str, list[Any]]:
+    """The averages as they are stored in a file, or where they are not, of its rows."""
+    if stored is None:
+        return averages(_rows(file, _AVERAGED_FROM))
     try:
         found = json.loads(stored)
     except (ValueError, RecursionError):
@@ -124,8 +123,9 @@ def averages(rows: pa.Table) -> dict[str, list[Any]]:
     return {name: [None if value != value else value for value in values.tolist()] for name, values in averaged.items()}
 
 
-def _checked(data: bytes) -> tuple[dict[str, Any], bytes | None, pq.ParquetFile]:
+def _checked(source: Path | bytes) -> tuple[dict[str, Any], bytes | None, pq.ParquetFile]:
     """A run's record, its averages as they are stored, if they are, and the file as parquet."""
+    data = source if isinstance(source, bytes) else read_regular(source)
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         found = file.metadata

@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.files import inside, variables, whole_file
+from benchmarks.files import put, variables
 from benchmarks.kit.errors import UserError
 from benchmarks.plan.grid import makespan
 from benchmarks.run import queue, status, submissions
@@ -133,11 +133,10 @@ class Slurm:
         folder = Path(work.settings.folder).absolute()
         settings = replace(work.settings, folder=folder, device=using.device, threads=using.threads or 0, anew=False)
         content = pickle.dumps(replace(work, settings=settings))
-        path, digest = place.absolute() / "work.pkl", hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256(content).hexdigest()
         try:
             with _in_one_line(work.settings.folder), _own_environment():
-                with whole_file(path) as file:
-                    file.write(content)
+                path = put(content, place.absolute(), "work.pkl")
                 executor = self._executor(work, using, place.absolute())
                 names = [one.job_id for one in executor.map_array(job.work, [str(path)] * jobs, [digest] * jobs)]
                 runs = [run_id for cell in work.cells for run_id in cell.run_ids]
@@ -248,14 +247,8 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
     Raises:
         UserError: the folder cannot be written to, a job says what is to be mended, or there were enough attempts.
     """
-    try:
-        with whole_file(inside(folder, "slurm", "probe")) as file:
-            file.write(bytes(PROBE_BYTES))
-        (folder / "slurm" / "probe").unlink()
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
+    with submissions.writing(folder):
+        put(bytes(PROBE_BYTES), folder, "slurm", "probe").unlink()
     place = seen.logs[seen.jobs[-1].name].parent if seen.jobs else None
     for one in seen.jobs:
         said = submissions.last_error(seen.logs[one.name]) if seen.logs[one.name].parent == place else ""
@@ -335,12 +328,9 @@ def _in_one_line(folder: Path) -> Iterator[None]:
     from submitit.core.utils import FailedJobError, FailedSubmissionError  # an extra
 
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # where submitit prints the message, too
+        # submitit prints the message there, too
+        with contextlib.redirect_stderr(io.StringIO()), submissions.writing(folder):
             yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
     except (FailedJobError, FailedSubmissionError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["it does not say why"]
         said = next((line for line in lines if "error:" in line), lines[0]).removeprefix("sbatch: ")
