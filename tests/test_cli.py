@@ -80,7 +80,7 @@ def verbs(command, names=()):
         yield from verbs(inner, (*names, name))
 
 
-@pytest.mark.parametrize("verb", verbs(typer.main.get_command(app)), ids=" ".join)
+@pytest.mark.parametrize("verb", list(verbs(typer.main.get_command(app))), ids=" ".join)
 def test_every_verb_explains_itself(bench, verb):
     code, out, _ = bench(*verb, "--help")
     assert code == 0

@@ -78,7 +78,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
     endings = runner.run_cell(cell, broken, pulses.append)
     assert {ending.status for ending in endings.values()} == {"completed"}
     progress = pulses[0].steps if registry.find_method(name).online else pulses[0].updates
-    assert 25 <= progress < 30, "it went on from its checkpoint"
+    assert 20 <= progress < 30, "it went on from its checkpoint"  # fits before the first step are asked to stop, too
     assert Store(broken.folder).evaluations().equals(Store(straight.folder).evaluations())
 
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from benchmarks import experts
 from benchmarks.kit.errors import UserError
+from benchmarks.tasks import TASKS
 from benchmarks.terminal import command_again, console, print_json, print_listing, say
 
 from .listings import AsJson
@@ -35,8 +36,6 @@ def list_experts(
     as_json: AsJson = False,
 ) -> None:
     """List the experts with how they were trained and what they return (mean ± standard error)."""
-    from benchmarks.tasks import TASKS
-
     folder = folder or experts.FOLDER
     names = list(dict.fromkeys([*TASKS, *sorted(path.stem for path in folder.glob("*.safetensors"))]))
     if as_json:
