@@ -45,6 +45,7 @@ def rows_of_a_run(
         "env_id": {"hopper": "Hopper-v5", "ant": "Ant-v5"}.get(task, f"{task}-v1"),
         "dataset_id": f"ndi/{task}/expert-v0" if demos else None,
         "demos": demos,
+        "draw": seed,
         "subsample": 1,
         "changes": "{}",
         "dataset_notes": None,

@@ -44,6 +44,7 @@ def record(number: int) -> dict:
         "env_id": task.env_id,
         "dataset_id": f"ndi/{task.name}/expert-v0",
         "demos": demos,
+        "draw": seed,
         "subsample": 20,
         "seed": seed,
         "profile": "scale",

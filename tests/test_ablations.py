@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from benchmarks.reporting import ablations
+from benchmarks.reporting import ablations, tables
 from benchmarks.reporting.building import build
 from benchmarks.reporting.results import Results
 
@@ -40,6 +40,21 @@ def test_an_ablation_is_found_where_one_setting_differs(swept):
     assert (found.label, found.setting) == ("NDI+MADE", "reward.lambda_f")
     assert [float(value) for value in found.values] == list(VALUES)
     assert found.name == "ablation-ndi-made-reward-lambda_f-1-demonstration"
+
+
+def test_draws_of_demonstrations_tell_how_much_of_the_spread_is_theirs(fill, a_run):
+    store = fill({("random", "hopper"): 20}, seeds=3)
+    for draw in range(3):
+        for seed in range(3):
+            run, rows = a_run("bc", seed=seed, draw=draw, finals=(500 + 100 * draw + seed,) * 2)
+            run_id = f"{run['run_id']}.{draw}"
+            store.write(run | {"run_id": run_id}, [row | {"run_id": run_id} for row in rows])
+    board = arranged(store).at(1)
+    (found,) = ablations.ablations(board)
+    assert (found.label, found.setting, list(found.values)) == ("BC", "draw", ["0", "1", "2"])
+    (told,) = [note for note in ablations.ablation_table(found).notes if "variance" in note]
+    assert "Hopper 100% [100%, 100%] of a standard deviation of 87." in told
+    assert any("1 whole episode per draw" in note for note in tables.returns_table(board).notes)
 
 
 def test_two_differing_settings_are_no_ablation(swept, a_run):

@@ -129,6 +129,7 @@ def test_only_seeds_of_both_sides_count(runs):
         ({"dataset_hash": "other"}, "demonstrations other here, abc there"),
         ({"env_id": "Hopper-v4"}, "environment Hopper-v4 here, Hopper-v5 there"),
         ({"subsample": 20}, "subsampling 20 here, 1 there"),
+        ({"episode_ids": [7]}, "demonstrated episode 7 here, 0 there for seed 0"),
     ],
 )
 def test_runs_of_different_protocols_are_not_compared(runs, change, told):

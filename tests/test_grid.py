@@ -85,6 +85,18 @@ def test_seeds_and_swept_settings_become_lanes_of_one_cell():
     assert by_method["bc"][0].config == by_method["bc"][0].first.config
 
 
+def test_draws_of_demonstrations_are_crossed_with_seeds_in_cells_of_their_own():
+    """Where the draw is the seed's own the run is the usual one; who uses no demonstrations has no draws."""
+    runs = expand(methods=("bc",), draws=(0, 1), seeds=(0, 1, 2))
+    assert [(run.draw, run.seed) for run in runs] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    usual = {run.run_id: run.seed for run in expand(methods=("bc",), seeds=(0, 1, 2))}
+    assert [usual.get(run.run_id) for run in runs] == [0, None, None, None, 1, None]
+    assert len({run.run_id for run in runs}) == 6
+    assert [[run.draw for run in cell.runs] for cell in grid.cells(runs)] == [[0, 0, 0], [1, 1, 1]]
+    assert len(grid.cells(expand(methods=("bc",), seeds=(0, 1, 2)))) == 1
+    assert [run.run_id for run in expand(draws=(0, 1))] == [run.run_id for run in expand()]
+
+
 def test_settings_that_are_not_swept_in_lanes_get_cells_of_their_own():
     cells = grid.cells(expand(sweep={"walker": {"at": [1, 2]}}))
     assert sorted(cell.config.at for cell in cells) == [1, 2]

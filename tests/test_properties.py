@@ -128,7 +128,7 @@ def stored_runs(draw):
     }
     run |= {name: draw(st.none() | TEXT) for name in ("dataset_id", "dataset_hash", "dataset_notes", "commit", "error")}
     run |= {"audit": draw(st.none() | st.just('["a reason"]')), "policy_sha256": draw(st.none() | TEXT)}
-    run |= {name: draw(WHOLE) for name in ("subsample", "lanes", "budget", "steps", "updates")}
+    run |= {name: draw(WHOLE) for name in ("draw", "subsample", "lanes", "budget", "steps", "updates")}
     run |= {"privileged": draw(st.booleans()), "dirty": draw(st.booleans()), "status": draw(st.sampled_from(STATUSES))}
     run |= {
         "episode_ids": draw(st.lists(WHOLE, max_size=3)),

@@ -141,6 +141,17 @@ def test_intervals_cover_what_they_claim(kind, seeds, generator):
         assert 0.86 < rate < 0.995, tasks
 
 
+@pytest.mark.parametrize(("seeds", "known"), [(3, 0.76), (5, 0.83), (10, 0.89)])
+def test_the_percentile_bootstrap_covers_less(seeds, known, generator):
+    """That of scipy, which is rliable's: 95 % in name."""
+    draws = generator.normal(size=(400, seeds))
+    found = scipy.stats.bootstrap((draws,), np.mean, method="percentile", n_resamples=500, axis=1, rng=generator)
+    low, high = found.confidence_interval
+    rate = ((low <= 0) & (high >= 0)).mean()
+    assert rate == pytest.approx(known, abs=3 * np.sqrt(known * (1 - known) / 400) + 0.02)
+    assert rate < covered(statistics.mean_interval, "normal", seeds, 1, 0.8, generator) - 0.03
+
+
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_note_says_what_an_interval_covers_where_runs_are_lost(seeds, generator):
     draws = np.where(generator.random((4000, seeds)) < 0.2, 0, 1) + generator.normal(0, 0.05, (4000, seeds))
@@ -247,3 +258,29 @@ def test_mean_and_std_use_the_sample_deviation():
 def test_tasks_must_match_for_improvement():
     with pytest.raises(ValueError, match="shorter"):
         statistics.probability_of_improvement([np.ones(2), np.ones(2)], [np.ones(2)])
+
+
+def test_the_share_of_variance_between_groups_is_that_of_an_analysis_of_variance(generator):
+    groups = generator.normal(0, 1, (5, 6)) + generator.normal(0, 2, (5, 1))
+    share, low, high = statistics.variance_share(list(groups))
+    f = scipy.stats.f_oneway(*groups).statistic
+    assert share == pytest.approx((f - 1) / (f + 5))
+    ends = f / scipy.stats.f.ppf([0.975, 0.025], 4, 25)
+    assert (low, high) == pytest.approx((ends - 1) / (ends + 5))
+
+
+def test_the_interval_of_a_share_of_variance_covers(generator):
+    """A third of the variance between five groups of five."""
+    hits = []
+    for _ in range(400):
+        groups = generator.normal(0, np.sqrt(2), (5, 5)) + generator.normal(0, 1, (5, 1))
+        _, low, high = statistics.variance_share(list(groups))
+        hits.append(low <= 1 / 3 <= high)
+    assert np.mean(hits) == pytest.approx(0.95, abs=0.035)
+
+
+def test_shares_of_variance_at_their_ends():
+    constant = np.ones(3)
+    assert statistics.variance_share([constant, 2 * constant]).tolist() == [1, 1, 1]
+    assert np.isnan(statistics.variance_share([constant])).all()
+    assert np.isnan(statistics.variance_share([np.ones(1), np.zeros(1)])).all()

@@ -44,6 +44,7 @@ Tasks = Annotated[str | None, _option(GRID, "Tasks or tags, by commas: hopper,an
 Methods = Annotated[str | None, _option(GRID, "Methods, by commas: bc,ndi-made or my_module:METHOD.")]
 Seeds = Annotated[str | None, _option(GRID, "Seeds, such as 0-4,7.")]
 Demos = Annotated[str | None, _option(GRID, "Numbers of demonstrated trajectories, such as 1,5.")]
+Draws = Annotated[str | None, _option(GRID, "Draws of demonstrations, such as 0-4; every seed learns from each.")]
 Subsample = Annotated[int | None, _option(GRID, "Keep every k-th demonstrated transition.")]
 Dataset = Annotated[str | None, _option(GRID, '"embedded", "hub", or the id of a local Minari dataset.')]
 AcceptDataset = Annotated[
@@ -115,6 +116,7 @@ def run(
     methods: Methods = None,
     seeds: Seeds = None,
     demos: Demos = None,
+    draws: Draws = None,
     subsample: Subsample = None,
     dataset: Dataset = None,
     accept_dataset: AcceptDataset = False,
@@ -155,8 +157,8 @@ def run(
     experiment.check_device(device)
     plan = experiment.plan(
         profile, out, settings=set_ or (), retry=_statuses(retry), rerun=rerun, lanes=lanes, obtain=not dry_run,
-        accept_dataset=accept_dataset, tasks=tasks, methods=methods, seeds=seeds, demos=demos, subsample=subsample,
-        dataset=dataset, steps=steps, evaluations=evaluations, eval_episodes=eval_episodes,
+        accept_dataset=accept_dataset, tasks=tasks, methods=methods, seeds=seeds, demos=demos, draws=draws,
+        subsample=subsample, dataset=dataset, steps=steps, evaluations=evaluations, eval_episodes=eval_episodes,
     )  # fmt: skip
     if dry_run:
         _show(plan, device, workers, threads, engine, slurm or (), batch_script)

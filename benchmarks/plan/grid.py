@@ -57,6 +57,8 @@ class Run:
     changes: str
     """Settings of it that are not the method's own for the task, as JSON; follows from the config."""
     seed: int
+    draw: int
+    """Which demonstrations: those of the seed's own number, unless the profile crosses draws with seeds."""
     demos: int
     """Demonstrated trajectories; 0 for methods that use none."""
     subsample: int
@@ -93,7 +95,8 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """All that makes two runs the same run."""
-        return {
+        crossed = {"draw": self.draw} if self.draw != self.seed else {}
+        return crossed | {
             "protocol": PROTOCOL,
             "method": self.method,
             "config": json.loads(as_json(self.config)),
@@ -190,7 +193,9 @@ def expand(
         if dataset and task.name not in hashes:
             hashes[task.name] = content_hash(task, profile.dataset)
         numbers = profile.demos if method.demonstrations else (0,)
-        for config, demos, seed in itertools.product(_configs(profile, method, task), numbers, profile.seeds):
+        draws = profile.draws if profile.draws and method.demonstrations else (None,)
+        configs = _configs(profile, method, task)
+        for config, demos, draw, seed in itertools.product(configs, numbers, draws, profile.seeds):
             budget = _budget(profile, task) if method.online else 0
             as_carried_out = settled(config, budget, assumed)
             run = Run(
@@ -203,6 +208,7 @@ def expand(
                 config=config,
                 changes=changes(config, _own(method, task)),
                 seed=seed,
+                draw=seed if draw is None else draw,
                 demos=demos,
                 subsample=profile.subsample if method.demonstrations else 1,
                 dataset=profile.dataset if dataset else None,
@@ -252,9 +258,10 @@ def cells(runs: Iterable[Run], lanes: int | None = None) -> list[Cell]:
         runs: the runs to make.
         lanes: the most lanes of a cell; None for no limit.
     """
-    groups: dict[str, list[Run]] = {}
+    runs, groups = list(runs), dict[tuple[str, int | None], list[Run]]()
+    crossed = {run.method for run in runs if run.draw != run.seed}
     for run in runs:
-        groups.setdefault(_companions(run), []).append(run)
+        groups.setdefault((_companions(run), run.draw if run.method in crossed else None), []).append(run)
     made = [_cell(chunk) for group in groups.values() for chunk in _chunks(group, lanes)]
     return sorted(made, key=lambda cell: -cell.seconds)
 
@@ -307,7 +314,8 @@ def _companions(run: Run) -> str:
     """Equal for runs whose lanes may train together."""
     shared = {name: value for name, value in settings(run.config).items() if name not in run.swept}
     seed = None if run.together else run.run_id
-    return json.dumps([{**run.identity, "config": shared, "seed": seed}, run.task.name, run.reference], default=str)
+    alike = {**run.identity, "config": shared, "seed": seed, "draw": None}
+    return json.dumps([alike, run.task.name, run.reference], default=str, sort_keys=True)
 
 
 def _chunks(runs: list[Run], size: int | None) -> Iterator[list[Run]]:

@@ -102,6 +102,9 @@ class Profile(BaseModel):
     """Seeds: a list, or text such as "0-4"."""
     demos: Annotated[tuple[Count, ...], BeforeValidator(numbers), Field(min_length=1)] = (1,)
     """Numbers of whole demonstrated trajectories."""
+    draws: Numbers | None = None
+    """Draws of demonstrations, each of which every seed learns from; default: every seed has the draw of its number.
+    They tell how much of a spread is the demonstrations'."""
     subsample: Count = 1
     """Keep every k-th transition of a demonstration."""
     dataset: str = "embedded"

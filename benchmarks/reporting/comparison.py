@@ -220,6 +220,12 @@ def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
         if all(sides) and sides[0] != sides[1]:
             here, there = (" and ".join(map(str, side)) for side in sides)
             yield f"{name} {here} here, {there} there"
+    ours, theirs = (side["episode_ids"] for side in paired(cell, other))
+    for seed, *episodes in zip(ours.index, ours, theirs, strict=True):
+        here, there = (" and ".join(map(str, numbers)) for numbers in episodes)
+        if here and there and here != there:
+            yield f"demonstrated episode {here} here, {there} there for seed {seed}"
+            return
 
 
 def missing(ours: Results, theirs: Results, pairs: Sequence[tuple[Variant, Variant]]) -> list[str]:

@@ -46,9 +46,10 @@ def _demonstrations(board: Board) -> list[str]:
     datasets = sorted(learned["dataset_id"].dropna().unique())
     # whether all runs of a task had the same demonstrations, by seed
     columns = ["dataset_id", "dataset_hash", "subsample"]
+    each = "draw" if (learned["draw"] != "").any() else "seed"
     alike = (learned.groupby("task")[columns].nunique(dropna=False) == 1).all(axis=None)
     return [
-        f"Demonstrations: {counted(board.demos, 'whole episode')} per seed"
+        f"Demonstrations: {counted(board.demos, 'whole episode')} per {each}"
         + (f" ({', '.join(kept)})" if kept else "")
         + (f" from {', '.join(datasets)}" if datasets else "")
         + (", the same for every method." if alike else ", not the same for every method.")

@@ -13,7 +13,7 @@ from benchmarks.plan.configuration import flat
 
 from . import style
 
-_IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample")
+_IDENTITY = ("budget", "env_id", "dataset_id", "dataset_hash", "subsample", "draw")
 
 
 class Variant(NamedTuple):

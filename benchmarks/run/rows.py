@@ -77,6 +77,7 @@ def _columns(record: Record, settings: Settings, lane: int) -> dict[str, Any]:
         "privileged": run.privileged,
         "env_id": run.task.env_id,
         "dataset_id": run.dataset_id,
+        "draw": run.draw,
         "subsample": run.subsample,
         "profile": run.profile,
         "config": as_json(run.config),

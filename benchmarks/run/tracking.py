@@ -70,7 +70,8 @@ def mirror(
         folder: results folder; wandb's files go into its `wandb` folder, or that of WANDB_DIR.
         diagnostics: what the method said at its evaluations, such as losses, with "step" and "update".
     """
-    columns = ("task", "env_id", "method", "demos", "subsample", "seed", "dataset_id", "dataset_hash", "config_hash")
+    columns = ("task", "env_id", "method", "demos", "draw", "subsample", "seed", "dataset_id", "dataset_hash",
+               "config_hash")  # fmt: skip
     config = {name: record[name] for name in columns}
     config |= {"config": json.loads(record["config"]), "commit": record["commit"]}
     tags = [record["profile"], record["task"], record["method"]]

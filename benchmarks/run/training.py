@@ -222,7 +222,7 @@ def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
     if first.dataset is None:
         return []
     lent = [
-        datasets.load(run.task, first.dataset, run.demos, run.subsample, run.seed, accept) for run in record.cell.runs
+        datasets.load(run.task, first.dataset, run.demos, run.subsample, run.draw, accept) for run in record.cell.runs
     ]
     if first.dataset != "embedded":  # that was collected in the task itself
         record.dataset_notes = datasets.notes(first.task, first.dataset)

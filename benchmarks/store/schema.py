@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from benchmarks.kit.errors import legible
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Raised with every change of the files; older ones are read as if they were new, newer ones are set aside, never
 misread. Version 2 brought `changes` to the runs, version 3 `kl` and `kl_uniform` to the evaluations, version 4 their
 averages beside the run's record, version 5 `dataset_notes`, `audit` and `policy_sha256` to the runs and a digest of the
-whole file."""
+whole file, version 6 `draw` to the runs."""
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+,-]*")
 """What a run's id looks like, which is also the name of its file."""
@@ -40,6 +40,7 @@ RUNS = pa.schema(
         _required("env_id", pa.string()),
         pa.field("dataset_id", pa.string()),
         _required("demos", pa.int64()),
+        _required("draw", pa.int64()),
         _required("subsample", pa.int64()),
         _required("seed", pa.int64()),
         _required("profile", pa.string()),
@@ -69,12 +70,13 @@ RUNS = pa.schema(
     ]
 )
 """Columns of `Store.runs`. Steps and budget are environment steps, `started` is UTC in ISO 8601, `demos` is the number
-of whole trajectories (0 for methods that use none), `privileged` marks methods that see the true reward or the expert,
-`changes` holds the settings that are not the method's own (JSON, dotted names), `dataset_notes` says how demonstrations
-that were used all the same differ from the task, `audit` lists what was noticed that a method must not do (JSON list of
-sentences, empty if nothing was), `policy_sha256` is the hash of the final policy's file, `schema` is filled in by the
-store. Columns that may be null: the dataset (methods without demonstrations) and the notes on it (nothing to note), the
-commit (no checkout), the error, the audit (not made, as of runs of older versions) and the policy (not kept)."""
+of whole trajectories (0 for methods that use none), `draw` says which: those of the seed's number, unless draws were
+crossed with seeds, `privileged` marks methods that see the true reward or the expert, `changes` holds the settings that
+are not the method's own (JSON, dotted names), `dataset_notes` says how demonstrations that were used all the same
+differ from the task, `audit` lists what was noticed that a method must not do (JSON list of sentences, empty if nothing
+was), `policy_sha256` is the hash of the final policy's file, `schema` is filled in by the store. Columns that may be
+null: the dataset (methods without demonstrations) and the notes on it (nothing to note), the commit (no checkout), the
+error, the audit (not made, as of runs of older versions) and the policy (not kept)."""
 
 EVALUATIONS = pa.schema(
     [
@@ -153,11 +155,11 @@ def written(version: int) -> pa.Schema:
 
 def current(record: Mapping[str, Any]) -> dict[str, Any]:
     """A run's record as if the present version had written it."""
-    return {**_BEFORE, **record, "schema": SCHEMA_VERSION}
+    return {**_BEFORE, "draw": record.get("seed"), **record, "schema": SCHEMA_VERSION}
 
 
 _BEFORE = {"changes": "{}", "dataset_notes": None, "audit": None, "policy_sha256": None}
-"""Columns of `RUNS` that records of older versions lack, and what they have been."""
+"""Columns of `RUNS` that records of older versions lack, and what they have been; their draw was their seed's."""
 
 
 def record_fault(record: Mapping[str, Any]) -> str | None:
