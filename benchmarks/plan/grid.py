@@ -157,8 +157,9 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Task, method and number of demonstrations, for people."""
-        return f"{self.first.task.name}-{self.first.method}-d{self.first.demos}"
+        """Task, method and number of demonstrations, for people; and their draw where draws are crossed with seeds."""
+        draw = f"-draw{self.first.draw}" if any(run.draw != run.seed for run in self.runs) else ""
+        return f"{self.first.task.name}-{self.first.method}-d{self.first.demos}{draw}"
 
 
 class StoredRuns(Protocol):
