@@ -374,3 +374,24 @@ def test_settings_that_differ_by_task_are_told_once(tmp_path, a_run):
         store.write(*a_run("bc", task=task, config=config, changes=json.dumps({"hidden": hidden})))
     told = [note for note in tables.returns_table(arranged(store).at(1)).notes if "hidden" in note]
     assert told == ["BC: hidden [8] (Hopper), [16] (walker2d)."]
+
+
+def test_imitation_is_divergence_over_that_of_random_actions(fill, a_run):
+    """Two evaluation episodes with divergences of 1.5 and 3 beside 10 of random actions: 0.225."""
+    store = fill({("bc", "hopper"): 400, ("random", "hopper"): 20, ("expert", "hopper"): 990}, seeds=2)
+    for seed in range(2):
+        run, rows = a_run("gail", seed=seed)
+        store.write(run, [row | {"kl": 1.0 + seed} for row in rows])
+    board = arranged(store).at(1)
+    table = tables.imitation_table(board)
+    shown = {row.label: row.entries[0].text for row in table.sections[0] if row.label in ("BC", "GAIL (off-policy)")}
+    assert shown == {"BC": "0.23 ± 0.00", "GAIL (off-policy)": "0.15 ± 0.07"}
+    assert cells(table, "GAIL (off-policy)")["Hopper"].bold
+    assert all(row.label != "Expert" for row in table.sections[0])
+
+
+def test_no_table_of_imitation_where_no_divergence_is_known(tmp_path, a_run):
+    store = Store(tmp_path)
+    run, rows = a_run("bc")
+    store.write(run, [row | {"kl": None, "kl_uniform": None} for row in rows])
+    assert tables.imitation_table(arranged(store).at(1)) is None

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from . import statistics, style
 from .formats import EMPTY, Entry, Row, Table
 from .results import Board, interval
+from .tables import KL_NOTE
 from .variants import Variant
 
 ROOM = 24
@@ -73,9 +74,7 @@ def ablation_table(ablation: Ablation) -> Table:
         [ablation.setting, *(f"{results.title(task)} {title}" for task, title, *_ in columns)],
         [rows],
         [
-            f"Mean and 95% t interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. "
-            "KL / KL random: KL(policy || expert) at the visited states, divided by that of uniformly random actions "
-            "at the same states; 0 is the expert's own policy, 1 no better than random.",
+            f"Mean and 95% t interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. {KL_NOTE}",
             *(_sources(ablation) if ablation.setting == "draw" else ()),
         ],
     )

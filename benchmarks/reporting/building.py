@@ -19,6 +19,7 @@ from .results import Results
 _GENERATED = (
     "returns-*",
     "normalized-*",
+    "imitation-*",
     "verdicts-*",
     "effort-*",
     "published-*",
@@ -69,8 +70,9 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
 
 
 def _tables(results: Results) -> list[Table]:
-    """Returns and normalised scores for every number of demonstrations; then verdicts, ablations, time to expert."""
+    """Returns and normalised scores by number of demonstrations; imitation, verdicts, ablations, time to expert."""
     made = [table(board) for board in results.boards for table in (tables.returns_table, tables.normalized_table)]
+    made += [table for board in results.boards if (table := tables.imitation_table(board))]
     made += [table for board in results.boards if (table := verdicts.verdict_table(board))]
     made += [ablations.ablation_table(found) for board in results.boards for found in ablations.ablations(board)]
     return made + [table for board in results.boards if (table := effort.effort_table(board))]

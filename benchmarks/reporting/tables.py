@@ -14,6 +14,11 @@ from .papers import Paper, label, papers
 from .results import Board, family, shipped_reference
 from .variants import Variant
 
+KL_NOTE = (
+    "KL / KL random: KL(policy || expert) at the visited states, divided by that of uniformly random actions at the "
+    "same states; 0 is the expert's own policy, 1 no better than random."
+)
+"""What the paper's metric of imitation is."""
 Column = tuple[Mapping[str, Entry], Mapping[tuple[str, str], Entry]]
 """Entries of the variants by name, and of papers by their title and the method."""
 
@@ -116,6 +121,33 @@ def _aggregates(board: Board) -> list[dict[str, Entry]]:
         iqms[name] = Entry(f"{aggregate.iqm:z.2f}", spread, note, name in highest)
         gaps[name] = _entry(aggregate.gap, np.nan, 2, note, name in nearest)
     return [iqms, gaps]
+
+
+def imitation_table(board: Board) -> Table | None:
+    """How close policies come to the expert's own (0): methods down, tasks across; None where nobody knows."""
+    found = {v.name: [board.scores(v.name, task, "imitation") for task in board.results.tasks] for v in board.variants}
+    known = [v for v in board.variants if v.method != "expert" and any(np.isfinite(s).any() for s in found[v.name])]
+    if not known:
+        return None
+    columns = [_imitation(board, task, known) for task in board.results.tasks]
+    return Table(
+        f"imitation-{board.suffix}",
+        "Imitation performance" + (f" with {board.told}" if board.demos else ""),
+        ["Method", *map(board.results.title, board.results.tasks)],
+        [[Row(v.label, [column[v.name] for column in columns]) for v in known]],
+        [
+            f"{KL_NOTE} Mean ± standard deviation over {counted(board.usual_seeds, 'seed')} at the last evaluation. "
+            "Bold: lowest. Methods that clone the demonstrator, too, are helped by that here.",
+        ],
+    )
+
+
+def _imitation(board: Board, task: str, variants: Sequence[Variant]) -> dict[str, Entry]:
+    """One column."""
+    numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task, "imitation")) for v in variants}
+    best = _best({v.name: -round(numbers[v.name][0], 2) for v in variants if v.contestant})
+    remarks = {v.name: notes.seeds(board.sample(v.name, task), board.usual_seeds) for v in variants}
+    return {name: _entry(*pair, 2, remarks[name], name in best) for name, pair in numbers.items()}
 
 
 def published_table(demos: int) -> Table | None:
