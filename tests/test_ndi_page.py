@@ -49,9 +49,9 @@ def test_switches():
     runs = store.runs().set_index("run_id")
     config = runs["config"].map(json.loads)
 
-    def seeds(method, part, name, value):
+    def seeds(method, part, name, value, also=True):
         changed = config.map(lambda own: own.get(part, {}).get(name) == value)
-        chosen = runs.index[(runs["method"] == method) & changed]
+        chosen = runs.index[(runs["method"] == method) & changed & also]
         assert runs.loc[chosen, "seed"].nunique() == len(chosen) == 5
         return last.reindex(chosen)
 
@@ -59,9 +59,15 @@ def test_switches():
     assert seeds("ndi-made", "sac", "demonstration_fraction", 0.0).min() > 0.95
     assert "It loses three of five\n  seeds" in PAGE
     assert (seeds("sqil", "sac", "demonstration_fraction", 0.25) < 0.25).sum() == 3
-    assert "without it every seed arrives, and with 0.5 nats per nat. With 5\n  one does not" in PAGE
-    for weight, lost in ((0.0, 0), (0.5, 0), (5.0, 1)):
-        assert (seeds("ndi-made", "reward", "lambda_f", weight) < 0.9).sum() == lost
+    text = " ".join(PAGE.split())
+    assert "whatever estimates it: without it every seed arrives" in text
+    assert "the fixed critic and the particles lose no seed, the learned critic one of five" in text
+    assert "At 5 it hurts: they lose one, three and four" in text
+    weights = config.map(lambda own: own.get("reward", {}).get("lambda_f"))
+    for weight, lost in ((0.0, (0,)), (0.5, (0, 0, 1)), (5.0, (1, 3, 4))):
+        for entropy, many in zip(("distance", "particles", "learned"), lost, strict=False):
+            swept = seeds("ndi-made", "reward", "entropy", entropy, weights == weight)
+            assert (swept < 0.9).sum() == many
     assert "The rise of the floor is not needed there" in PAGE
     assert seeds("ndi-made", "reward", "floor_rate", 0.0).min() > 0.95
     assert "never learns to balance: it ends at 415" in PAGE
