@@ -92,6 +92,7 @@ def test_draws_of_demonstrations_are_crossed_with_seeds_in_cells_of_their_own():
     usual = {run.run_id: run.seed for run in expand(methods=("bc",), seeds=(0, 1, 2))}
     assert [usual.get(run.run_id) for run in runs] == [0, None, None, None, 1, None]
     assert len({run.run_id for run in runs}) == 6
+    assert runs[1].run_id.startswith("hopper-bc-d1-draw0-s1-")
     made = grid.cells(runs)
     assert [[run.draw for run in cell.runs] for cell in made] == [[0, 0, 0], [1, 1, 1]]
     assert [cell.name for cell in made] == ["hopper-bc-d1-draw0", "hopper-bc-d1-draw1"]

@@ -364,16 +364,19 @@ def test_settings_that_are_not_the_methods_own_are_told(tmp_path, a_run):
     for method, changed in (("bc", '{"hidden": [8]}'), ("gail", '{"hidden": [8]}'), ("ndi-ebm", "{}")):
         store.write(*a_run(method, changes=changed))
     notes = tables.returns_table(arranged(store).at(1)).notes
-    assert "Not the methods' own settings at that commit: BC, GAIL (off-policy): hidden [8]." in notes
+    assert "Not the methods' defaults at that commit: BC, GAIL (off-policy): hidden [8]." in notes
 
 
-def test_settings_that_differ_by_task_are_told_once(tmp_path, a_run):
+def test_settings_by_task_are_told_and_those_of_the_user_named_as_such(tmp_path, a_run):
     store = Store(tmp_path)
-    for task, hidden in (("hopper", [8]), ("walker2d", [16])):
+    for task, hidden, changed in (("hopper", [8], {}), ("walker2d", [16], {"hidden": [16]})):
         config = json.dumps({"hidden": hidden, "rate": 1})
-        store.write(*a_run("bc", task=task, config=config, changes=json.dumps({"hidden": hidden})))
+        store.write(*a_run("bc", task=task, config=config, changes=json.dumps(changed)))
     told = [note for note in tables.returns_table(arranged(store).at(1)).notes if "hidden" in note]
-    assert told == ["BC: hidden [8] (Hopper), [16] (walker2d)."]
+    assert told == [
+        "BC: hidden [8] (Hopper), [16] (walker2d).",
+        "Not the methods' defaults at that commit: BC: hidden [16].",
+    ]
 
 
 def test_imitation_is_divergence_over_that_of_random_actions(fill, a_run):

@@ -29,7 +29,7 @@ def test_shares_of_the_way_from_random_to_expert_are_compared(fill, mean, apart,
     assert found.status == status
     assert found.published == (1432, 382)
     assert found.share == pytest.approx(((1432 - 14) / (3567 - 14), 382 / (3567 - 14)))
-    assert any("our expert returns 1,000, the paper's 3,567" in told for told in found.differences)
+    assert any("our expert returns 1,000 as it demonstrates, the paper's 3,567" in told for told in found.differences)
 
 
 def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fill):
@@ -37,7 +37,7 @@ def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fi
     table = verdicts.verdict_table(Results.of(*store.averages()).at(1))
     ((row,),) = table.sections
     assert (row.label, [entry.text for entry in row.entries]) == ("BC", ["reproduced 0.40 / 0.40"])
-    assert "our expert returns 1,000, the paper's 3,567 (Hopper)" in table.notes[1]
+    assert "our expert returns 1,000 as it demonstrates, the paper's 3,567 (Hopper)" in table.notes[1]
     assert "from memory" in table.notes[2]
     assert verdicts.verdict_table(Results.of(*store.averages()).at(4)) is None
 

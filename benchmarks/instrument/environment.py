@@ -279,8 +279,8 @@ class LearnerEnvironments:
     ) -> None:
         self.task, self.seeds, self.budget, self.privileged = task, tuple(seeds), budget, privileged
         self.diverged: Callable[[int, str], None] | None = None
-        """Called with a lane and a reason where an observation is not finite, which cuts that lane's episode short;
-        without it that is an error."""
+        """Called with a lane and a reason where an observation after a step is not finite; it cuts that lane's episode
+        short. Without it that is an error."""
         self._threads = Threads(threads)
         self.environments = [make(task) for _ in self.seeds]
         self._space, action_space = spaces(self.environments[0])

@@ -69,7 +69,7 @@ class Evaluator:
             device: where the policy computes.
 
         Raises:
-            FloatingPointError: an action of an unfinished episode is not finite.
+            FloatingPointError: an action of an unfinished episode, or an observation at a reset, is not finite.
             ValueError: the actions, or what an environment gave, have another shape.
         """
         shape = (lanes, len(self.seeds))

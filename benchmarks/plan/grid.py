@@ -115,8 +115,9 @@ class Run:
     @cached_property
     def run_id(self) -> str:
         """Readable, with 8 hex digits of the identity's hash: "hopper-ndi-made-d1-s0-1a2b3c4d"."""
+        draw = f"-draw{self.draw}" if self.draw != self.seed else ""
         digest = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:8]
-        return f"{self.task.name}-{self.method}-d{self.demos}-s{self.seed}-{digest}"
+        return f"{self.task.name}-{self.method}-d{self.demos}{draw}-s{self.seed}-{digest}"
 
     @property
     def config_hash(self) -> str:
@@ -126,7 +127,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ only in seed and swept settings; each is one lane of one process."""
+    """Runs that differ only in seed, its own draw and swept settings; each is one lane of one process."""
 
     runs: tuple[Run, ...]
     config: Any

@@ -49,8 +49,10 @@ def ablations(board: Board) -> list[Ablation]:
     """Every method of which several values of exactly one setting are stored at a number of demonstrations."""
     results, variants, found = board.results, board.variants, []
     for method in dict.fromkeys(variant.method for variant in variants):
-        own = [variant for variant in variants if variant.method == method]
         names = results.varying.get(method, ())
+        own = [v for v in variants if v.method == method]
+        # on tasks where draws are not crossed with seeds no draw is named
+        own = [v for v in own if len(names) != 1 or results.identity(v).get(names[0]) != ""]
         if len(names) == 1 and len(own) > 1:
             values = [results.identity(variant).get(names[0], "") for variant in own]
             label = own[0].label.removesuffix(f" ({names[0]}={values[0]})")
@@ -82,18 +84,23 @@ def ablation_table(ablation: Ablation) -> Table:
 
 def _sources(ablation: Ablation) -> list[str]:
     """How much of the spread of returns is the demonstrations', where draws of them were crossed with seeds."""
-    told = []
-    for task in ablation.board.results.tasks:
-        groups = [ablation.board.scores(variant.name, task) for variant in ablation.variants]
-        groups = [group for group in groups if len(group)]
-        share, low, high = statistics.variance_share(groups)
-        if np.isfinite(share):
-            spread = np.concatenate(groups).std(ddof=1)
-            title = ablation.board.results.title(task)
-            told.append(f"{title} {share:.0%} [{low:.0%}, {high:.0%}] of a standard deviation of {spread:,.0f}")
-    about = "Every draw of the demonstrations is learnt from with every seed, on the same evaluation episodes. "
-    share = "Share of the variance that is the demonstrations' (intraclass correlation, 95% interval); the rest is the "
-    return [f"{about}{share}training's: {'; '.join(told)}."] if told else []
+    told, results = [], ablation.board.results
+    for task in results.tasks:
+        places = [ablation.board.sample(variant.name, task).places for variant in ablation.variants]
+        runs = results.runs.loc[np.concatenate(places)]
+        runs = runs.assign(episodes=runs["episode_ids"].map(tuple))
+        # draws that have the same episodes are one draw
+        crossed = runs.pivot_table("score", "episodes", "seed").dropna(axis="columns").to_numpy()
+        if min(crossed.shape) < 2:
+            continue
+        share, low, high = statistics.variance_share(crossed)
+        sizes = " by ".join(map(str, crossed.shape))
+        told.append(
+            f"{results.title(task)} {share:.0%} [{low:.0%}, {high:.0%}] of {crossed.std(ddof=1):,.0f}², {sizes}"
+        )
+    about = "Share of the variance of returns that is the draw's of the demonstrations, with its 95% interval (two-way "
+    what = "random effects, ICC(2,1)), of the squared standard deviation, by distinct draws and seeds that met: "
+    return [f"{about}{what}{'; '.join(told)}. The rest is the training's."] if told else []
 
 
 def ablation_figure(ablation: Ablation) -> Figure:

@@ -1,6 +1,7 @@
 """One method against another, on equal terms: the same protocol enforced, paired differences tested, verdicts.
 
-Runs with the same seed are a pair: they have the same demonstrations, and what those do to both is no difference. The
+Runs with the same seed are a pair: they have the same demonstrations, or are refused. What those do to both is no
+difference. The
 mean difference of the final returns is tested by the paired t-test, also over all tasks; the tests of a table are
 adjusted by Holm's method, so that the chance of any false "better" or "worse" stays below a stated level if differences
 are about normally distributed. Two one-sided tests that it lies within the margin do the same for any false "equal".
@@ -87,7 +88,9 @@ def compare(
     drawn = [(*pair, *common) for pair in pairs for common in meetings(ours, theirs, *pair)]
     if not drawn:
         names = ", ".join(dict.fromkeys(variant.name for pair in pairs for variant in pair))
-        raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names})")
+        crossed = any((side.runs["draw"] != "").any() for side in (ours, theirs))
+        hint = "; draws that are crossed with seeds meet only the same draws" if crossed else ""
+        raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names}){hint}")
     cells = [(cell, other) for *_, cell, other in drawn]
     returns = [gaps(*both) for both in cells]
     normalized = [gaps(*both, "normalized") for both in cells]
@@ -183,7 +186,7 @@ def meetings(
             if conflicts := list(_conflicts(cell, other)):
                 raise UserError(
                     f"these runs followed different protocols: {versus(first, second)} on {task}: "
-                    f"{'; '.join(conflicts)}. Run both with the same profile"
+                    f"{'; '.join(conflicts)}. Run both with the same profile and draws"
                 )
             cell, other = paired(cell, other)
             if len(cell):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ def protocol(board: Board, variants: Sequence[Variant]) -> list[str]:
     lines = [*_demonstrations(board), *_budgets(board), f"Profile: {', '.join(sorted(runs['profile'].unique()))}."]
     by_task = {v.name: _by_task(board, runs[runs["variant"] == v.name]) for v in variants}
     lines += [f"{v.label}: {'; '.join(by_task[v.name].values())}." for v in variants if by_task[v.name]]
-    lines += _changes(runs, variants, by_task)
+    lines += _changes(runs, variants)
     methods = {variant.method for variant in variants}
     return lines + [f"{note}." for method, note in style.NOTES.items() if method in methods]
 
@@ -46,8 +46,12 @@ def _demonstrations(board: Board) -> list[str]:
     datasets = sorted(learned["dataset_id"].dropna().unique())
     # whether all runs of a task had the same demonstrations, by seed
     columns = ["dataset_id", "dataset_hash", "subsample"]
-    each = "draw" if (learned["draw"] != "").any() else "seed"
+    draws = sorted(learned["draw"].unique(), key=style.natural)
+    each = "draw" if any(draws) else "seed"
+    each += f", {draws[0]} for all seeds" if any(draws) and len(draws) == 1 else ""
     alike = (learned.groupby("task")[columns].nunique(dropna=False) == 1).all(axis=None)
+    drawn = learned.groupby(["task", "method"])["draw"].agg(frozenset)
+    alike = alike and (drawn.groupby("task").nunique() == 1).all()
     return [
         f"Demonstrations: {counted(board.demos, 'whole episode')} per {each}"
         + (f" ({', '.join(kept)})" if kept else "")
@@ -67,19 +71,17 @@ def _budgets(board: Board) -> list[str]:
     return [f"Environment steps per run: {told}."]
 
 
-def _changes(runs: pd.DataFrame, variants: Sequence[Variant], told_by_task: Mapping[str, Collection[str]]) -> list[str]:
-    """Which variants did not run with their methods' own settings, in one line; those alike are named together."""
+def _changes(runs: pd.DataFrame, variants: Sequence[Variant]) -> list[str]:
+    """Which variants did not run with their methods' defaults, in one line; those alike are named together."""
     labels: dict[str, list[str]] = {}
     for variant in variants:
         for changed in runs.loc[(runs["variant"] == variant.name) & (runs["changes"] != "{}"), "changes"].unique():
-            known = told_by_task[variant.name]
-            told = ", ".join(f"{name} {value}" for name, value in settings(changed).items() if name not in known)
-            if told:
-                labels.setdefault(told, []).append(variant.label)
+            told = ", ".join(f"{name} {value}" for name, value in settings(changed).items())
+            labels.setdefault(told, []).append(variant.label)
     if not labels:
         return []
     told_of = "; ".join(f"{', '.join(who)}: {told}" for told, who in labels.items())
-    return [f"Not the methods' own settings at that commit: {told_of}."]
+    return [f"Not the methods' defaults at that commit: {told_of}."]
 
 
 def _by_task(board: Board, runs: pd.DataFrame) -> dict[str, str]:

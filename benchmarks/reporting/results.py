@@ -67,8 +67,9 @@ class Results:
         runs["imitation"] = runs.pop("kl") / runs.pop("kl_uniform")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
-        crossed = runs["method"].isin(runs.loc[runs["draw"] != runs["seed"], "method"])
-        runs["draw"] = runs["draw"].astype("str").where(crossed, "")  # sets runs apart where it is not the seed's own
+        cells = runs.assign(other=runs["draw"] != runs["seed"]).groupby(["method", "task", "demos"])
+        # sets runs apart where draws are crossed with seeds
+        runs["draw"] = runs["draw"].astype("str").where(cells["other"].transform("any"), "")
         runs["variant"], runs["variant_label"], varying = variants(runs)
         runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
         stale = runs.duplicated(_RUN_KEY, keep="last")

@@ -149,13 +149,13 @@ def interquartile_interval(scores: Scores) -> np.ndarray:
     """95 % t interval of `interquartile_mean`, from the variances of the winsorised runs (Tukey & McLaughlin 1963).
 
     What is cut off tells nothing of the spread, so the degrees of freedom shrink by the share that is left. Where a
-    task has fewer than three runs, too little would be left of it: there all runs count, as for a mean.
+    task has fewer than three runs, or there are four in all, too little would be left: all count, as for a mean.
 
     Returns:
         Lower and upper end, (2,); NaN as for `mean_interval`.
     """
     pooled = np.sort(np.concatenate(scores))
-    cut = int(0.25 * len(pooled)) if min(map(len, scores)) > 2 else 0
+    cut = int(0.25 * len(pooled)) if min(map(len, scores)) > 2 and len(pooled) > 4 else 0
     low, high, left = pooled[cut], pooled[-1 - cut], len(pooled) - 2 * cut
     error, freedom = _error([task.clip(low, high) * len(task) / left for task in scores])
     return interquartile_mean(scores) + _reach(error, max(1.0, freedom * left / len(pooled)))
@@ -174,27 +174,36 @@ def improvement_interval(scores: Scores, others: Scores) -> np.ndarray:
     return (probability_of_improvement(scores, others) + _reach(*_error(placements))).clip(0, 1)
 
 
-def variance_share(groups: Scores) -> np.ndarray:
-    """Share of the variance of runs that lies between groups: the intraclass correlation of a one-way random model.
+def variance_share(scores: np.ndarray) -> np.ndarray:
+    """Share of the variance of runs that is the rows', where rows were crossed with columns, both drawn at random.
+
+    It is the intraclass correlation ICC(2,1) of Shrout & Fleiss (1979), with their interval.
 
     Args:
-        groups: runs by group, one array (runs,) each; as many in each, or nearly so.
+        scores: (rows, columns), at least 2 by 2.
 
     Returns:
-        The share and the ends of its 95 % interval, exact for normal effects (Searle 1971, section 9.9), within [0, 1],
-        (3,); NaN with fewer than two groups or no group of two runs.
+        The share and the ends of its 95 % interval, within [0, 1], (3,); NaN where all scores are the same.
     """
-    sizes, total = np.array([len(group) for group in groups]), sum(map(len, groups))
-    if len(groups) < 2 or total <= len(groups):
+    n, k = scores.shape
+    rows, columns = scores.mean(1) - scores.mean(), scores.mean(0) - scores.mean()
+    left = scores - scores.mean() - rows[:, None] - columns
+    of_rows, of_columns = k * (rows**2).sum() / (n - 1), n * (columns**2).sum() / (k - 1)
+    rest = (left**2).sum() / ((n - 1) * (k - 1))
+    total = of_rows + (k - 1) * rest + k / n * (of_columns - rest)
+    if total <= 0:
         return np.full(3, np.nan)
-    middle = np.concatenate(groups).mean()
-    between = (sizes * [(group.mean() - middle) ** 2 for group in groups]).sum() / (len(groups) - 1)
-    within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (total - len(groups))
-    size = (total - (sizes**2).sum() / total) / (len(groups) - 1)
-    ends = 1 / fdtri(len(groups) - 1, total - len(groups), TAILS[::-1])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = between / within * np.array([1.0, *ends])
-        return np.where(np.isinf(ratios), 1.0, (ratios - 1) / (ratios + size - 1)).clip(0, 1)
+    share = (of_rows - rest) / total
+    # degrees of freedom of what a row's mean is measured against, by Satterthwaite
+    mine, others = k * share * of_columns, (n * (1 + (k - 1) * share) - k * share) * rest
+    if mine == others == 0:  # the rows alone
+        return np.full(3, share)
+    freedom = (mine + others) ** 2 / (mine**2 / (k - 1) + others**2 / ((n - 1) * (k - 1)))
+    against = k * of_columns + (k * n - k - n) * rest
+    least, most = 1 / fdtri(n - 1, freedom, TAILS[1]), fdtri(freedom, n - 1, TAILS[1])
+    low = n * (least * of_rows - rest) / (against + n * least * of_rows)
+    high = n * (most * of_rows - rest) / (against + n * most * of_rows)
+    return np.array([share, low, high]).clip(0, 1)
 
 
 def correlation_interval(correlations: np.ndarray, pairs: int) -> np.ndarray:

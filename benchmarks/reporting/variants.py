@@ -94,7 +94,7 @@ def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
             ", ".join(
                 f"{name}={identity.get(name, 'none')}"
                 for name in varying[method]
-                if (name in identity or name in hubs[method]) and identity.get(name) != hubs[method].get(name)
+                if (name in identity or name in hubs[method]) and identity.get(name) not in ("", hubs[method].get(name))
             )
             for method, identity in zip(runs["method"], told, strict=True)
         ],

@@ -86,7 +86,7 @@ def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert
     found = []
     ours = board.results.reference(task, "expert")
     if ours is not None and abs(ours - expert) > 0.1 * abs(expert):
-        found.append(f"our expert returns {ours:,.0f}, the paper's {expert:,.0f}")
+        found.append(f"our expert returns {ours:,.0f} as it demonstrates, the paper's {expert:,.0f}")
     if variant.method in style.NOTES:
         found.append(style.NOTES[variant.method].split(": ", 1)[1])
     return (*found, *paper.differences)
