@@ -107,7 +107,9 @@ def read_reference(folder: Path) -> Results:
         UserError: there is none, or it cannot be read.
     """
     try:
-        return Results.of(*(pd.read_parquet(folder / name) for name in FRAMES))
+        runs, averages = (pd.read_parquet(folder / name) for name in FRAMES)
+        # before version 6 of the rows every seed had the draw of its number
+        return Results.of(runs if "draw" in runs else runs.assign(draw=runs["seed"]), averages)
     except FileNotFoundError:
         raise UserError(f"there is no reference in {folder}; `ndi-bench gate --save` makes one") from None
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
