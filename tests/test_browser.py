@@ -131,7 +131,7 @@ def test_a_run_tells_everything(page, folder):
     page.keyboard.press("Escape")
     assert not page.locator("#dialog").is_visible()
     page.locator("#table tbody tr", has_text="GAIL").locator("button.entry").first.click()
-    assert re.search(r"Known differences.*TRPO", page.locator("#dialog").text_content())
+    assert re.search(r"KL / KL random0\.\d+ \[.*Known differences.*TRPO", page.locator("#dialog").text_content())
 
 
 def test_films_say_what_they_show_and_follow_the_filters(page):

@@ -123,6 +123,7 @@ function showCell(cell) {
   const pairs = [
     ["Return", cell.score.length ? `${number(cell.score[0], digits)} ${range(cell.score, digits)}, standard deviation ${number(cell.score[3], digits)}` : "–"],
     ["Normalised", cell.normalized.length ? `${number(cell.normalized[0], 3)} ${range(cell.normalized, 3)}` : "–"],
+    ["KL / KL random", cell.imitation.length ? `${number(cell.imitation[0], 3)} ${range(cell.imitation, 3)}` : ""],
     ["Runs", `${cell.counted} of ${cell.runs} count`], ["Faults", cell.fault],
   ];
   if (verdict) {
