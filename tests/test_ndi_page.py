@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from benchmarks.reporting.results import Results
 from benchmarks.reporting.variants import settings
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
+TITLES = {"hopper": "Hopper", "halfcheetah": "HalfCheetah", "walker2d": "Walker2d"}
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "ndi/README.md").read_text()
 ROW = re.compile(r"^\| (\w+) \| ([\w-]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \| \[`([\w/-]+)`\]", re.MULTILINE)
@@ -205,3 +207,38 @@ def test_the_clone_is_in_the_way_on_the_double_pendulum():
 def test_there_are_rows():
     assert ROW.findall(PAGE)
     assert SWITCH.findall(PAGE)
+
+
+def test_divergence_from_the_expert():
+    """The two densities' means and the lowest of the other methods; then the switches, each mean as printed."""
+    text = " ".join(PAGE.split())
+
+    def board(folder):
+        return Results.of(*Store(ROOT / "results" / folder).averages()).at(1)
+
+    def kl(board, variant, task):
+        return round(float(board.scores(variant, task, "imitation").mean()), 2)
+
+    paper = board("paper")
+    others = [v.name for v in paper.variants if v.contestant and not v.name.startswith("ndi")]
+    said = {
+        "hopper": ("0.17 to 0.18 on Hopper", "sqil", 0.22),
+        "halfcheetah": ("0.03 on HalfCheetah", "gail", 0.26),
+        "walker2d": ("0.05 to 0.06 on Walker2d", "sqil", 0.08),
+    }
+    assert "the next are SQIL with 0.22, GAIL with 0.26 and SQIL with 0.08" in text
+    for task, (span, name, value) in said.items():
+        both = sorted({f"{kl(paper, density, task):.2f}" for density in ("ndi-made", "ndi-ebm")})
+        assert f"{' to '.join(both)} on {TITLES[task]}" == span
+        assert span in text
+        assert min((kl(paper, other, task), other) for other in others) == (value, name)
+    hopper, walker = board("search/switches-hopper"), board("search/switches-walker2d")
+    unaided = "ndi-made[sac.actor_starts=0, sac.cloned=0, sac.cloning=0]"
+    assert "On Hopper NDI has 0.31 without the clone and 0.53 without the rows, and SQIL with both has 0.28" in text
+    assert [kl(hopper, v, "hopper") for v in (unaided, "ndi-made[sac.demonstration_fraction=0]", "sqil")] == [
+        0.31,
+        0.53,
+        0.28,
+    ]
+    assert "On Walker2d it is 0.26 without the clone, and 0.45 for SQIL" in text
+    assert [kl(walker, v, "walker2d") for v in (unaided, "sqil")] == [0.26, 0.45]
