@@ -88,7 +88,7 @@ def test_a_single_run_of_an_unknown_task_and_method_makes_a_report(fill, tmp_pat
 
 def test_the_first_sentence_ranks_only_what_is_on_every_task(fill):
     store = fill({("bc", "hopper"): 300, ("bc", "ant"): 300, ("gail", "hopper"): 900})
-    assert sentence(Results.of(*store.averages()).at(1)).endswith("BC has alone run on every task.")
+    assert sentence(Results.of(*store.averages()).at(1)).endswith("BC has alone run on all of these.")
     store = fill({("gail", "ant"): 900})
     assert "GAIL (off-policy) has the highest interquartile mean" in sentence(Results.of(*store.averages()).at(1))
 

@@ -398,3 +398,15 @@ def test_no_table_of_imitation_where_no_divergence_is_known(tmp_path, a_run):
     run, rows = a_run("bc")
     store.write(run, [row | {"kl": None, "kl_uniform": None} for row in rows])
     assert tables.imitation_table(arranged(store).at(1)) is None
+
+
+def test_totals_are_over_the_tasks_with_the_most_results(fill):
+    """BC alone was run on Ant, and GAIL only there; two methods on both of the others."""
+    ours = {(method, task): 500 for method in ("bc", "ndi-ebm") for task in ("hopper", "walker2d")}
+    board = arranged(fill(ours | {("bc", "ant"): 100, ("random", "humanoid"): 0, ("gail", "ant"): 900})).at(1)
+    assert board.shared_tasks == ["hopper", "walker2d"]
+    table = tables.normalized_table(board)
+    assert cells(table, "BC")["IQM [95%]"].value == "0.50"
+    assert cells(table, "NDI+EBM")["IQM [95%]"].bold
+    assert cells(table, "GAIL (off-policy)")["IQM [95%]"].text == "–"
+    assert any("over all seeds of Hopper and walker2d, on which the most methods were run" in n for n in table.notes)

@@ -50,6 +50,7 @@ def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) 
         title=title(results),
         sentences=[payload.sentence(board) for board in results.boards[:1]],
         facts=list(_facts(results)),
+        totals=results.boards[0].totals_over,
         remarks=results.remarks,
         rule=RULE,
         densities=[{"table": density.table(one), "warnings": density.unfit(one)} for one in found],

@@ -50,9 +50,9 @@ def sentence(board: Board) -> str:
     (best, first), *others = ranked
     seeds = sorted({len(scores) for scores in best.scores})
     number = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    text = f"With {board.told}, over {counted(len(best.scores), 'task')} and {number}, {first.label} has "
+    text = f"With {board.told}, over {board.totals_over} and {number}, {first.label} has "
     if others and best.complete and not others[0][0].complete:
-        return text + "alone run on every task."
+        return text + "alone run on all of these."
     text += "the highest interquartile mean of normalised returns (0 random, 1 expert): "
     text += _interval(best.iqm, best.low, best.high)
     if others and others[0][0].complete:

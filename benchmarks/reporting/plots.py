@@ -84,7 +84,7 @@ def aggregates(board: Board) -> Figure | None:
     """Interquartile mean over tasks with its 95% interval, beside the performance profiles.
 
     The best is at the top; settings of one method stand in the order of their values. None with the expert alone.
-    Only variants that were run on every task that any variant was run on: others would not compare.
+    Only variants that were run on every task of the totals (`Board.shared_tasks`): others would not compare.
     """
     rivals = [variant for variant in board.scored if variant.method != "random"]
     found = {v: board.aggregates[v.name] for v in rivals if v.name in board.aggregates}
@@ -92,12 +92,13 @@ def aggregates(board: Board) -> Figure | None:
     missing = [style.literal(variant.label) for variant in rivals if variant not in shown]
     if all(variant.method == "expert" for variant in shown):
         return None
-    tasks = counted(len(board.scored_tasks), "task")
-    text = f"{tasks}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours and markers"
+    text = (
+        f"{board.totals_over}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours and markers"
+    )
     if any(variant.method == "expert" for variant in shown):
         text += "; Expert acts without noise, the line at 1 with its noise"
     told = ", ".join(missing) if len(missing) <= _NAMED else f"{len(missing)} others"
-    text = textwrap.fill(text + f"; not on every task: {told}" * bool(missing), 130)
+    text = textwrap.fill(text + f"; not on all of these: {told}" * bool(missing), 130)
     if len({variant.method for variant in shown}) == 1:
         ranking = sorted(shown, key=lambda variant: variant.order, reverse=True)
     else:

@@ -281,17 +281,36 @@ class Board:
         return [task for task in self.results.tasks if task in present]
 
     @cached_property
+    def shared_tasks(self) -> list[str]:
+        """What totals are over: of the sets of tasks that a contestant was run on, the one with the most results.
+
+        These are its tasks times the contestants that were run on all of them; of equals the larger set counts.
+        """
+        covered = [set(found) for v in self.variants if v.contestant and (found := self.normalized(v.name))]
+        size = lambda tasks: (len(tasks) * sum(tasks <= other for other in covered), len(tasks))  # noqa: E731
+        most = max(covered, key=size, default=set(self.scored_tasks))
+        return [task for task in self.results.tasks if task in most]
+
+    @property
+    def totals_over(self) -> str:
+        """The tasks of the totals in words: their number if they are all, else their names."""
+        if self.shared_tasks == self.scored_tasks:
+            return counted(len(self.shared_tasks), "task")
+        *first, last = map(self.results.title, self.shared_tasks)
+        return f"{', '.join(first)} and {last}" if first else last
+
+    @cached_property
     def aggregates(self) -> dict[str, Aggregate]:
-        """By name of variant, for all that have a normalised score."""
+        """By name of variant, for all that have a normalised score on any of the shared tasks."""
         found = {}
         for variant in self.variants:
             by_task = self.normalized(variant.name)
-            scores = [*by_task.values()]
+            scores = [by_task[task] for task in self.shared_tasks if task in by_task]
             if scores:
                 iqm = statistics.interquartile_mean(scores)
                 low, high = statistics.interquartile_interval(scores)
                 gap = statistics.optimality_gap(scores)
-                complete = len(by_task) == len(self.scored_tasks)
+                complete = len(scores) == len(self.shared_tasks)
                 found[variant.name] = Aggregate(scores, iqm, float(low), float(high), gap, complete)
         return found
 

@@ -81,11 +81,12 @@ def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Seque
 def normalized_table(board: Board) -> Table:
     """Normalised scores (0 random, 1 expert): mean per task, and aggregates over tasks with their uncertainty."""
     columns = [_normalized(board, task) for task in board.results.tasks] + _aggregates(board)
-    usual = board.usual_seeds
+    usual, every = board.usual_seeds, board.shared_tasks == board.scored_tasks
+    totals = "all tasks" if every else f"{board.totals_over}, on which the most methods were run"
     told = [
         f"Normalised return: 0 is the random policy, 1 the expert; mean over {counted(usual, 'seed')}"
         f"{notes.episodes(board).replace(' over', ' and')}.",
-        "IQM: interquartile mean over all seeds of all tasks, with its 95% t interval. Gap: mean shortfall below 1. "
+        f"IQM: interquartile mean over all seeds of {totals}, with its 95% t interval. Gap: mean shortfall below 1. "
         f"Bold: best of the methods that learn from demonstrations. {statistics.middle_note(usual)}",
         *notes.protocol(board, board.variants),
     ]
@@ -115,7 +116,7 @@ def _aggregates(board: Board) -> list[dict[str, Entry]]:
     nearest = _best({name: -round(aggregate.gap, 2) for name, aggregate in rivals.items()})
     iqms, gaps = ({variant.name: EMPTY for variant in board.variants} for _ in range(2))
     for name, aggregate in found.items():
-        tasks = counted(len(board.scored_tasks), "task")
+        tasks = counted(len(board.shared_tasks), "task")
         note = "" if aggregate.complete else f"over {len(aggregate.scores)} of {tasks}"
         spread = "" if np.isnan(aggregate.low) else f"[{aggregate.low:z.2f}, {aggregate.high:z.2f}]"
         iqms[name] = Entry(f"{aggregate.iqm:z.2f}", spread, note, name in highest)

@@ -202,7 +202,7 @@ function drawIntervals(ranked) {
     told: `${variant.label}: ${number(one.iqm[0], 3)} ${range(one.iqm, 3)}` }));
   const numbers = () => [["Method", "IQM", "95% interval", "Gap"], ...ranked.map(([variant, one]) =>
     [variant.label, number(one.iqm[0], 3), range(one.iqm, 3), number(one.gap, 3)])];
-  const title = "Interquartile mean over all tasks, with its 95% interval";
+  const title = "Interquartile mean over tasks, with its 95% interval";
   keep(place, rows.length ? [chart(place, "iqm", "intervals", title,
     { x: "Normalised return", y: "", data: { rows, references: anchors() }, numbers, height: 80 + 26 * rows.length })] : []);
 }

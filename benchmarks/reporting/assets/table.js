@@ -57,7 +57,7 @@ function drawTable() {
   if (tableSort.column !== null) variants.sort((a, b) => compare(value(a), value(b), tableSort.ascending));
   const head = el("tr", {}, sortable("Method", "method", tableSort, drawTable, true),
     ...tasks.map((task) => sortable(task.title, task.name, tableSort, drawTable)),
-    sortable("All tasks (IQM)", "iqm", tableSort, drawTable));
+    sortable("Together (IQM)", "iqm", tableSort, drawTable));
   const digits = new Map(tasks.map((task) => [task, digitsFor(variants.map((v) => mean(v, task)))]));
   const leaders = new Map(tasks.map((task) => {
     const means = variants.filter((v) => v.contestant).map((v) => mean(v, task)).filter((one) => one !== null);
@@ -67,7 +67,7 @@ function drawTable() {
     const total = overall.get(variant.name);
     const last = total ? [el("span", { class: "mean" }, number(total.iqm[0], 2)), el("br"),
       el("span", { class: "range" }, range(total.iqm, 2)),
-      ...(total.complete ? [] : [el("br"), el("span", { class: "range" }, `over ${total.tasks} of the tasks`)])]
+      ...(total.complete ? [] : [el("br"), el("span", { class: "range" }, `over ${total.tasks} of them`)])]
       : [el("span", { class: "mean" }, "–")];
     return el("tr", {},
       el("th", { scope: "row" }, el("span", { class: "name" }, swatch(variant), variant.label)),
