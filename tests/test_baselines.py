@@ -160,6 +160,33 @@ def test_lanes_do_not_influence_each_other(name, point_problem):
     )
 
 
+@pytest.mark.parametrize("name", [name for name in SMALL if SMALL[name][0].online])
+def test_an_interrupted_run_continues_bit_for_bit(name, point_problem, tmp_path):
+    method, config = SMALL[name]
+    if name == "valuedice":
+        config = dataclasses.replace(config, updates_per_step=1)
+    elif name not in ("sac", "iq-learn"):  # what is prepared before the first step must not be prepared again
+        config = dataclasses.replace(config, sac=dataclasses.replace(config.sac, cloned=20))
+    straight = point_problem(seeds=(0, 1), budget=300, privileged=name == "sac", lethal=True)
+    for progress in method.train(straight, config):  # noqa: B007
+        pass
+
+    broken = point_problem(seeds=(0, 1), budget=300, privileged=name == "sac", lethal=True)
+    for _ in method.train(broken, config):
+        if broken.environments.steps == 150:
+            break
+    torch.save({name: part.state_dict() for name, part in broken.parts.items()}, tmp_path / "checkpoint.pt")
+    restored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    resumed = dataclasses.replace(
+        point_problem(seeds=(0, 1), budget=300, restored=restored), environments=broken.environments
+    )
+    for again in method.train(resumed, config):  # noqa: B007
+        pass
+    states = torch.rand(2, 20, 2)
+    assert torch.equal(progress.policy.act(states), again.policy.act(states))
+    assert progress.updates == again.updates
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
 def test_bc_reaches_the_regression_optimum_and_the_noise_around_it(beta, point_problem):
     """The expert is a = clip(-s / 0.3) with noise of standard deviation 0.1, seen 100 times."""

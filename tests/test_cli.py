@@ -87,10 +87,14 @@ def test_every_verb_explains_itself(bench, verb):
     assert "Usage" in out
 
 
-def test_settings_are_listed_with_what_they_mean(bench):
+def test_listings(bench):
+    assert "ndi-made" in bench("methods")[1]
     _, out, _ = bench("methods", "ndi-made")
     assert "reward.lambda_f" in out
     assert "Weight of the occupancy reward" in out
+    assert "quick" in bench("profiles")[1]
+    assert "hopper" in bench("references", "hopper")[1]
+    assert "inverted-pendulum" in bench("tasks")[1]
 
 
 @pytest.mark.parametrize("listing", ["tasks", "methods", "profiles", "references", "experts list"])

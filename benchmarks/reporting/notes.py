@@ -9,12 +9,13 @@ import pandas as pd
 from benchmarks.terminal import counted
 
 from . import style
-from .results import Board, Sample
+from .results import Board
 from .variants import Variant, settings
 
 
-def seeds(sample: Sample, usual: int) -> str:
+def seeds(board: Board, variant: str, task: str) -> str:
     """What is unusual about the seeds of a cell."""
+    sample, usual = board.sample(variant, task), board.usual_seeds
     return sample.fault or (counted(len(sample.score), "seed") if len(sample.score) not in (0, usual) else "")
 
 
@@ -31,8 +32,8 @@ def protocol(board: Board, variants: Sequence[Variant]) -> list[str]:
     """How the numbers of a table came about: demonstrations, budgets, profile, differing settings, labels."""
     runs = board.runs
     lines = [*_demonstrations(board), *_budgets(board), f"Profile: {', '.join(sorted(runs['profile'].unique()))}."]
-    by_task = {v.name: _by_task(board, runs[runs["variant"] == v.name]) for v in variants}
-    lines += [f"{v.label}: {'; '.join(by_task[v.name].values())}." for v in variants if by_task[v.name]]
+    for variant in variants:
+        lines += _settings(board, runs[runs["variant"] == variant.name], variant)
     lines += _changes(runs, variants)
     methods = {variant.method for variant in variants}
     return lines + [f"{note}." for method, note in style.NOTES.items() if method in methods]
@@ -84,15 +85,16 @@ def _changes(runs: pd.DataFrame, variants: Sequence[Variant]) -> list[str]:
     return [f"Not the methods' defaults at that commit: {told_of}."]
 
 
-def _by_task(board: Board, runs: pd.DataFrame) -> dict[str, str]:
-    """The settings of a method that are not the same on all tasks: name -> what they are where."""
+def _settings(board: Board, runs: pd.DataFrame, variant: Variant) -> list[str]:
+    """The settings of a method that are not the same on all tasks, in one line."""
     values: dict[str, dict[str, list[str]]] = {}
     configs = dict(zip(runs["task"][::-1], runs["config"][::-1], strict=True))  # the first of each task
     for task in (task for task in board.results.tasks if task in configs):
         for name, value in settings(configs[task]).items():
             values.setdefault(name, {}).setdefault(value, []).append(board.results.title(task))
-    return {
-        name: f"{name} " + ", ".join(f"{value} ({', '.join(titles)})" for value, titles in by_value.items())
+    differing = [
+        f"{name} " + ", ".join(f"{value} ({', '.join(titles)})" for value, titles in by_value.items())
         for name, by_value in values.items()
         if len(by_value) > 1
-    }
+    ]
+    return [f"{variant.label}: {'; '.join(differing)}."] if differing else []

@@ -104,7 +104,7 @@ def verdict_table(board: Board) -> Table | None:
         rows.append(
             Row(
                 variant.label,
-                [_entry(board, board.sample(variant.name, one.task), one) if one else EMPTY for one in found],
+                [_entry(board, variant.name, one) if one else EMPTY for one in found],
             )
         )
         for one in filter(None, found):
@@ -123,8 +123,9 @@ def verdict_table(board: Board) -> Table | None:
     )
 
 
-def _entry(board: Board, sample: Sample, found: Verdict) -> Entry:
-    ours = sample.normalized[np.isfinite(sample.normalized)]
+def _entry(board: Board, variant: str, found: Verdict) -> Entry:
+    ours = board.scores(variant, found.task, "normalized")
+    ours = ours[np.isfinite(ours)]
     if found.status in (NOT_RUN, FAILED):
         return Entry(found.status)
-    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.seeds(sample, board.usual_seeds))
+    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.seeds(board, variant, found.task))
