@@ -1,6 +1,6 @@
 """NDI: imitation with neural density models (Kim et al., NeurIPS 2021, arXiv 2010.09808).
 
-1. Fit q(s, a) to the demonstrations: MADE or an energy model.
+1. Fit q(s, a) to the demonstrations: MADE, an energy model or, as the trivial reference, a kernel estimate.
 2. Maximise  E_rho[log q(s, a)] + H[rho_pi]  =  -KL(rho_pi || q)  by soft actor-critic with the fixed reward
    log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own. All of it is divided by
    one number k (reward.py): the reward is (log q + lambda_f r_f) / k, and SAC's temperature alpha = lambda_pi / k.
@@ -22,13 +22,14 @@ from benchmarks.kit.standardiser import Standardiser
 
 from .density import DensityConfig
 from .ebm import EBMConfig
+from .kde import KDEConfig
 from .made import MADEConfig
 from .reward import NDIReward, RewardConfig
 
 
 @dataclass(frozen=True)
 class NDIConfig:
-    """Settings of NDI; `density` decides between MADE and the energy model."""
+    """Settings of NDI; `density` decides between MADE, the energy model and the kernel estimate."""
 
     density: DensityConfig
     """The density and its settings."""
@@ -80,26 +81,21 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
         yield Progress(learner.updates, learner.deployed, info)
 
 
-NDI_MADE = Method(
-    name="ndi-made",
-    label="NDI+MADE",
-    summary="NDI with an autoregressive density: practical (floored, rising) log q reward, shared SAC",
-    source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
-    train=train,
-    config=NDIConfig(density=MADEConfig()),
-    swept=("reward.lambda_f", "reward.lambda_pi"),
-    cost=lambda config: 1.1 * config.sac.cost,
-    preparation=lambda config: config.density.cost + config.sac.preparation,
-)
+def _method(name: str, label: str, summary: str, density: DensityConfig) -> Method:
+    """NDI with one kind of density."""
+    return Method(
+        name=name,
+        label=label,
+        summary=f"NDI with {summary}: practical (floored, rising) log q reward, shared SAC",
+        source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
+        train=train,
+        config=NDIConfig(density=density),
+        swept=("reward.lambda_f", "reward.lambda_pi"),
+        cost=lambda config: 1.1 * config.sac.cost,
+        preparation=lambda config: config.density.cost + config.sac.preparation,
+    )
 
-NDI_EBM = Method(
-    name="ndi-ebm",
-    label="NDI+EBM",
-    summary="NDI with an energy model fitted by score matching: practical log q reward, shared SAC",
-    source="Kim et al., NeurIPS 2021, arXiv 2010.09808",
-    train=train,
-    config=NDIConfig(density=EBMConfig()),
-    swept=("reward.lambda_f", "reward.lambda_pi"),
-    cost=lambda config: 1.1 * config.sac.cost,
-    preparation=lambda config: config.density.cost + config.sac.preparation,
-)
+
+NDI_MADE = _method("ndi-made", "NDI+MADE", "an autoregressive density", MADEConfig())
+NDI_EBM = _method("ndi-ebm", "NDI+EBM", "an energy model fitted by score matching", EBMConfig())
+NDI_KDE = _method("ndi-kde", "NDI+KDE", "a kernel on every demonstrated transition, nothing learned", KDEConfig())

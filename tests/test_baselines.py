@@ -16,6 +16,7 @@ from benchmarks.kit.fitting import FitConfig
 from benchmarks.kit.sac import SACConfig
 from ndi import ndi
 from ndi.ebm import EBMConfig
+from ndi.kde import KDEConfig
 from ndi.made import MADEConfig
 
 SAC = SACConfig(hidden=(32, 32), batch_size=32, learning_rate=1e-3, warmup=100, demonstration_fraction=0.25)
@@ -37,6 +38,7 @@ SMALL = {
     "pwil": (pwil.METHOD, pwil.PWILConfig(horizon=20, sac=SAC)),
     "ndi-made": (ndi.NDI_MADE, ndi.NDIConfig(MADEConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
     "ndi-ebm": (ndi.NDI_EBM, ndi.NDIConfig(EBMConfig(hidden=(32, 32), fit=FIT), sac=SAC)),
+    "ndi-kde": (ndi.NDI_KDE, ndi.NDIConfig(KDEConfig(), sac=SAC)),
 }  # fmt: skip
 
 
