@@ -261,6 +261,16 @@ def test_aggregates_over_fewer_tasks_say_so_and_do_not_win(fill):
     assert cells(table, "NDI+EBM")["IQM [95%]"].bold
 
 
+def test_a_cell_with_another_budget_than_most_methods_says_its_own(fill, a_run):
+    store = fill({("bc", "hopper"): 200, ("gail", "hopper"): 800, ("ndi-ebm", "hopper"): 900}, seeds=2)
+    for seed in (0, 1):
+        store.write(*a_run("valuedice", "hopper", seed=seed, budget=250, steps=(0, 250)))
+    for table in (tables.returns_table, tables.normalized_table):
+        found = table(arranged(store).at(1))
+        assert cells(found, "valuedice")["Hopper"].note == "250 steps"
+        assert {cells(found, label)["Hopper"].note for label in ("BC", "GAIL (off-policy)", "NDI+EBM")} == {""}
+
+
 def test_tasks_without_references_have_no_normalised_score(fill, a_run, monkeypatch):
     store = fill({("bc", "hopper"): 200, ("gail", "hopper"): 900})
     for method in ("bc", "gail"):

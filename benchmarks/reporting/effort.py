@@ -81,7 +81,7 @@ def _terms(board: Board, variants: list[Variant]) -> list[str]:
 
 
 def _entry(found: Effort, board: Board, variant: Variant, task: str) -> Entry:
-    remark = notes.seeds(board, variant.name, task)
+    remark = notes.unusual(board, variant.name, task)
     if not found.seeds:
         return Entry(EMPTY.text, note=remark)
     if not found.arrived:

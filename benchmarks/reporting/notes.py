@@ -13,10 +13,12 @@ from .results import Board
 from .variants import Variant, settings
 
 
-def seeds(board: Board, variant: str, task: str) -> str:
-    """What is unusual about the seeds of a cell."""
-    sample, usual = board.sample(variant, task), board.usual_seeds
-    return sample.fault or (counted(len(sample.score), "seed") if len(sample.score) not in (0, usual) else "")
+def unusual(board: Board, variant: str, task: str) -> str:
+    """What is unusual about a cell: its seeds, or fewer or more environment steps than most methods had on the task."""
+    sample, number = board.sample(variant, task), len(board.scores(variant, task))
+    seeds = sample.fault or (counted(number, "seed") if number not in (0, board.usual_seeds) else "")
+    steps = f"{sample.budget:,} steps" if sample.budget not in (0, board.usual_budget(task)) else ""
+    return ", ".join(filter(None, [seeds, steps]))
 
 
 def episodes(board: Board) -> str:

@@ -161,6 +161,8 @@ class Sample(NamedTuple):
     """Final returns."""
     normalized: np.ndarray = _NOTHING
     imitation: np.ndarray = _NOTHING
+    budget: int = 0
+    """Environment steps that a run was given; 0 where none makes any."""
     faults: Mapping[str, int] = {}
     """What is wrong -> with how many runs; those that ended before their budget count all the same."""
 
@@ -245,6 +247,7 @@ class Board:
         runs = self.results.runs
         counted = runs["counted"].to_numpy()
         arrays = {name: runs[name].to_numpy(np.float64) for name in ("score", "normalized", "imitation")}
+        budgets = runs["budget"].where(runs["steps"] > 0, 0).to_numpy()
         noticed = runs["audit"].fillna("[]").ne("[]").to_numpy()
         early = counted & (runs["steps"] < runs["budget"]).to_numpy()
         ends = runs["status"].replace(ENDS).to_numpy(object)
@@ -260,7 +263,8 @@ class Board:
                 faults["ended before the budget"] = number
             if number := int(noticed[places].sum()):
                 faults["noticed by the audit"] = number
-            samples[variant, task] = Sample(places, **{name: a[good] for name, a in arrays.items()}, faults=faults)
+            columns = {name: array[good] for name, array in arrays.items()}
+            samples[variant, task] = Sample(places, **columns, budget=int(budgets[places].max()), faults=faults)
         return samples
 
     @cached_property
@@ -268,6 +272,12 @@ class Board:
         """The number of seeds that most cells have."""
         sizes = Counter(len(sample.places) for sample in self._samples.values())
         return max(sizes, key=lambda size: (sizes[size], size))
+
+    def usual_budget(self, task: str) -> int:
+        """The environment steps that most methods had on a task, of equally many the larger; 0 if none made any."""
+        samples = [sample for (_, where), sample in self._samples.items() if where == task]
+        given = Counter(sample.budget for sample in samples if sample.budget)
+        return max(given, key=lambda budget: (given[budget], budget), default=0)
 
     def normalized(self, variant: str) -> dict[str, np.ndarray]:
         """Normalised final scores (seeds,) of a variant by task; without tasks whose references are unknown."""

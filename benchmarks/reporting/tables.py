@@ -56,7 +56,7 @@ def returns_table(board: Board) -> Table:
 def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Sequence[Paper]) -> Column:
     """Of one task."""
     numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task)) for v in variants}
-    remarks = {v.name: notes.seeds(board, v.name, task) for v in variants}
+    remarks = {v.name: notes.unusual(board, v.name, task) for v in variants}
     for name, method in ((v.name, v.method) for v in variants if np.isnan(numbers[v.name][0])):
         value = shipped_reference(task, method) if method in ("random", "expert") else None
         if value is not None:
@@ -103,7 +103,7 @@ def _normalized(board: Board, task: str) -> dict[str, Entry]:
     """One column: the mean of every variant on a task."""
     means = {v.name: statistics.mean_and_std(board.scores(v.name, task, "normalized"))[0] for v in board.variants}
     best = _best({v.name: round(means[v.name], 2) for v in board.variants if v.contestant})
-    remarks = {v.name: notes.seeds(board, v.name, task) for v in board.variants}
+    remarks = {v.name: notes.unusual(board, v.name, task) for v in board.variants}
     return {name: _entry(mean, np.nan, 2, remarks[name], name in best) for name, mean in means.items()}
 
 
@@ -147,7 +147,7 @@ def _imitation(board: Board, task: str, variants: Sequence[Variant]) -> dict[str
     """One column."""
     numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task, "imitation")) for v in variants}
     best = _best({v.name: -round(numbers[v.name][0], 2) for v in variants if v.contestant})
-    remarks = {v.name: notes.seeds(board, v.name, task) for v in variants}
+    remarks = {v.name: notes.unusual(board, v.name, task) for v in variants}
     return {name: _entry(*pair, 2, remarks[name], name in best) for name, pair in numbers.items()}
 
 

@@ -128,4 +128,4 @@ def _entry(board: Board, variant: str, found: Verdict) -> Entry:
     ours = ours[np.isfinite(ours)]
     if found.status in (NOT_RUN, FAILED):
         return Entry(found.status)
-    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.seeds(board, variant, found.task))
+    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.unusual(board, variant, found.task))
