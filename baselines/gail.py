@@ -16,7 +16,7 @@ Without absorbing states the value of a terminal state is 0, which is what gives
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.examination import carried_out
-from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.optimiser import Adam
 from benchmarks.kit.replay import Batch, Experience
@@ -120,9 +119,7 @@ def train(problem: Problem, config: GAILConfig) -> Iterator[Progress]:
         learner.begin(problem, experience.demonstrations)
 
     info: dict[str, Tensor] = {}
-    for updates in interact(
-        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
-    ):
+    for updates in learner.interact(problem, experience):
         for _ in range(updates):
             if learner.updates % config.period == 0:
                 expert = experience.sample_expert(config.sac.batch_size)
@@ -147,14 +144,12 @@ GAIL = Method(
     absorbing=lambda config: config.absorbing,
 )
 
-DAC = Method(
+DAC = replace(
+    GAIL,
     name="dac",
     label="DAC (on SAC)",
     summary="GAIL's file with DAC's unbiased reward log D - log(1 - D) and absorbing states, on the shared SAC",
     source="Kostrikov et al., arXiv 1809.02925; google-research/dac",
-    train=train,
     # its authors update the discriminator as often as the policy, so it keeps the shorter period of the two tried
     config=GAILConfig(reward="logit", absorbing=True, period=2),
-    cost=_cost,
-    absorbing=lambda config: config.absorbing,
 )

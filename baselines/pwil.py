@@ -25,7 +25,6 @@ from torch import Tensor
 from benchmarks.kit.bounds import Count, NonNegative, Positive
 from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
-from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
@@ -123,9 +122,7 @@ def train(problem: Problem, config: PWILConfig) -> Iterator[Progress]:
     if not problem.keep(learner=learner, experience=experience, coupled=coupled):
         learner.begin(problem, experience.demonstrations)
     info: dict[str, Tensor] = {}
-    for updates in interact(
-        problem, learner.explore, coupled, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
-    ):
+    for updates in learner.interact(problem, coupled):
         for _ in range(updates):
             batch = experience.sample()
             batch.rewards[:, : experience.demonstrated] = config.alpha

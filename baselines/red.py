@@ -26,7 +26,6 @@ from torch.nn import functional as F
 from benchmarks.kit.bounds import Count, Sizes
 from benchmarks.kit.contract import Method, Problem, Progress, Reward, Score
 from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
-from benchmarks.kit.interaction import interact
 from benchmarks.kit.networks import MLP, orthogonal
 from benchmarks.kit.replay import Experience, Replay, demonstration_replay
 from benchmarks.kit.sac import SAC, SACConfig
@@ -122,9 +121,7 @@ def train(problem: Problem, config: REDConfig) -> Iterator[Progress]:
     experience.label(lambda batch: reward(batch.observations, batch.actions))
 
     info: dict[str, Tensor] = {}
-    for updates in interact(
-        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
-    ):
+    for updates in learner.interact(problem, experience):
         for _ in range(updates):
             info = learner.update(experience.sample())
         yield Progress(learner.updates, learner.deployed, info)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.kit.contract import Method, Problem, Progress
-from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
@@ -48,9 +47,7 @@ def train(problem: Problem, config: SQILConfig) -> Iterator[Progress]:
     if not problem.keep(learner=learner, experience=experience):
         learner.begin(problem, experience.demonstrations)
     info: dict[str, Tensor] = {}
-    for updates in interact(
-        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
-    ):
+    for updates in learner.interact(problem, experience):
         for _ in range(updates):
             batch = experience.sample()
             info = learner.update(batch._replace(rewards=rewards(batch, experience.demonstrated, config)))

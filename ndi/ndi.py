@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.errors import UserError
-from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
@@ -68,9 +67,7 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     experience.label(lambda batch: density.log_density(batch.observations, batch.actions))  # q is fixed
 
     info = {}
-    for updates in interact(
-        problem, learner.explore, experience, config.sac.random_steps, config.sac.updates_per_step, config.sac.warmup
-    ):
+    for updates in learner.interact(problem, experience):
         for _ in range(updates):
             batch = experience.sample()
             log_density = batch.rewards  # what `label` has stored there

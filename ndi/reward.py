@@ -163,7 +163,8 @@ class NDIReward(Composite):
             lambda_f r_f of the batch in nats, (L, B); zeros (L, 1) if its weight is 0 in every lane.
         """
         if self.practical and self.looks % self.config.floor_every == 0:
-            self.floor.follow(experience.replay.latest(self.config.floor_window).rewards)
+            log_density = experience.replay.latest(self.config.floor_window).rewards  # as `label` stored it
+            self.floor.follow(log_density)
         value = torch.zeros_like(self.offset)
         if self.use_occupancy:
             own = slice(experience.demonstrated, None)

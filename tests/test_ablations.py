@@ -114,7 +114,7 @@ def test_report_holds_it_and_removes_a_stale_one(swept, tmp_path):
     assert not list((tmp_path / "figures").glob("ablation*"))
 
 
-def test_divergence_that_is_unknown_leaves_the_cell_empty(swept, a_run):
+def test_kl_that_is_unknown_leaves_the_cell_empty(swept, a_run):
     for value in (0.5,):
         run, rows = a_run("ndi-made", config=json.dumps({"reward": {"lambda_f": value, "scale": 3.0}}))
         swept.write(run | {"run_id": "x"}, [row | {"run_id": "x", "kl": None, "kl_uniform": None} for row in rows])

@@ -4,6 +4,7 @@ A law is a function from a source tree to what breaks it. Each is tried on a tre
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -14,28 +15,34 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("benchmarks", "ndi", "baselines")
 
-GROUND = {"memo", "tasks", "files", "terminal", "provenance"}
-BELOW_RUN = {"kit", "plan", "instrument", "experts", "data", "store", *GROUND}
-BELOW_CLI = {"run", "reporting", "experiment", *BELOW_RUN}
 MAY_IMPORT = {
     "files": set(),
     "memo": {"files"},
     "terminal": set(),
     "tasks": {"kit.errors"},
-    "provenance": {"kit.errors"},
+    "provenance": set(),
     "kit": set(),
-    "plan": {"kit", "tasks", "files", "memo", "provenance"},
-    "instrument": {"kit", "tasks", "terminal"},
+    "plan": {"kit", "memo", "tasks"},
+    "instrument": {"kit", "tasks"},
     "experts": {"kit", "instrument", "tasks", "files"},
     "data": {"kit", "experts", "instrument", "tasks", "files"},
-    "store": {"kit.errors", "files", "provenance", "tasks"},
-    "run": BELOW_RUN - {"experts"},  # what it needs of them is handed in
+    "store": {"kit.errors", "files"},
+    # what it needs of experts is handed in
+    "run": {"kit", "plan", "instrument", "data", "store", "tasks", "files", "memo", "provenance", "terminal"},
     "reporting": {"kit.errors", "store", "plan", "tasks", "files", "terminal"},
-    "experiment": {"run", *BELOW_RUN},
-    "cli": BELOW_CLI,
+    "experiment": {"kit.errors", "plan", "experts", "data", "store", "run", "tasks", "terminal"},
+    "cli": {
+        *("kit.errors", "plan", "instrument", "experts", "data", "store", "run", "experiment", "reporting"),
+        *("tasks", "files", "provenance", "terminal"),
+    },
     "__main__": {"cli", "kit.errors", "terminal"},
-    "peers": BELOW_CLI,
-    "perf": {"ndi", "baselines", "peers", *BELOW_CLI},  # it times the methods' own pieces
+    "peers": {
+        *("kit", "plan", "instrument", "data", "store", "reporting", "files", "provenance", "terminal"),
+    },
+    "perf": {  # it times the methods' own pieces
+        *("ndi", "baselines", "kit", "plan", "instrument", "store", "run", "reporting", "peers"),
+        *("tasks", "provenance", "terminal"),
+    },
     "__init__": set(),
     "ndi": {"kit"},
     "baselines": {"kit"},
@@ -95,6 +102,17 @@ def rooms_import_downwards(root):
             inner = name.removeprefix("benchmarks.")
             if room(name) != here and not any(f"{inner}.".startswith(f"{known}.") for known in allowed):
                 yield path, f"line {line}: {here} may not import {name}"
+
+
+def rooms_use_what_they_may(root):
+    """Whatever `MAY_IMPORT` says a room imports, so that the list is what a reader finds there."""
+    used = {name: set() for name in MAY_IMPORT}
+    for module, path in sources(root).items():
+        used[room(module)].update(f"{name.removeprefix('benchmarks.')}." for _, name, _ in imports(path, root))
+    for here, allowed in MAY_IMPORT.items():
+        for known in sorted(allowed):
+            if not any(name.startswith(f"{known}.") for name in used[here]):
+                yield root / here, f"{here} may import {known} and does not"
 
 
 def no_circles(root):
@@ -158,6 +176,7 @@ def functions_are_simple(root):
 
 LAWS = [
     rooms_import_downwards,
+    rooms_use_what_they_may,
     no_circles,
     late_imports_say_why,
     files_are_short,
@@ -240,6 +259,26 @@ def test_every_room_has_its_planted_arrow():
 def test_methods_relative_imports_hints_and_new_rooms_count(tmp_path, module, text):
     plant(tmp_path, module, text)
     assert len(list(rooms_import_downwards(tmp_path))) == 1
+
+
+def test_a_permission_that_nobody_uses_is_seen(tmp_path):
+    plant(tmp_path, "benchmarks.memo", "from benchmarks.files import put")
+    assert "memo may import files and does not" not in {told for _, told in rooms_use_what_they_may(tmp_path)}
+    plant(tmp_path, "benchmarks.memo", "import torch")
+    assert "memo may import files and does not" in {told for _, told in rooms_use_what_they_may(tmp_path)}
+
+
+def test_what_rooms_may_import_is_told_as_it_is():
+    """In the table of benchmarks/README.md, and where a room is a folder of the package in its docstring."""
+    table = dict(re.findall(r"^\| \[?`(\w+)[/.].*\| ([^|]*) \|$", (ROOT / "benchmarks/README.md").read_text(), re.M))
+    for name, allowed in MAY_IMPORT.items():
+        told = {"README.md": table.get(name)} if (ROOT / "benchmarks" / name).exists() else {}
+        package = ROOT / "benchmarks" / name / "__init__.py"
+        if package.exists() and name not in ("peers", "perf"):
+            words = " ".join(ast.get_docstring(ast.parse(package.read_text())).split())
+            told["__init__.py"] = re.search(r"May import: (.+)\.$", words).group(1)
+        for place, words in told.items():
+            assert set(words.split(", ")) == (allowed or {"nothing of the suite"}), (place, name)
 
 
 def test_what_is_allowed_passes(tmp_path):

@@ -8,7 +8,7 @@ from torch.distributions.transforms import TanhTransform
 
 from benchmarks.experts.policy import load_expert
 from benchmarks.instrument.evaluation import Evaluator
-from benchmarks.instrument.kl import divergence, gaussian_divergence, uniform_divergence
+from benchmarks.instrument.kl import gaussian_kl, mean_kl, uniform_kl
 from benchmarks.kit.contract import TanhGaussian
 from benchmarks.tasks import TASKS
 
@@ -26,7 +26,7 @@ def squashed(mean, log_std):
 def test_closed_form_is_that_of_torch_and_of_monte_carlo_after_the_tanh():
     torch.manual_seed(0)
     ours, other = parameters(3, seed=1), parameters(3, seed=2)
-    exact = gaussian_divergence(*ours, *other)
+    exact = gaussian_kl(*ours, *other)
     normal, reference = (Independent(Normal(mean, log_std.exp()), 1) for mean, log_std in (ours, other))
     assert exact == pytest.approx(kl_divergence(normal, reference).item(), rel=1e-9)
     p, q = squashed(*ours), squashed(*other)
@@ -36,13 +36,13 @@ def test_closed_form_is_that_of_torch_and_of_monte_carlo_after_the_tanh():
     assert 4 * samples.std() / math.sqrt(len(samples)) < 0.03 * exact
 
 
-def test_divergence_of_uniform_actions_agrees_with_monte_carlo():
+def test_kl_of_uniform_actions_agrees_with_monte_carlo():
     torch.manual_seed(0)
     mean, log_std = parameters(3, seed=3)
     uniform = Uniform(torch.tensor(-1.0, dtype=torch.float64), 1.0)
     actions = uniform.sample((400_000, 3)).clamp(-1 + 1e-12, 1 - 1e-12)
     samples = uniform.log_prob(actions).sum(-1) - squashed(mean, log_std).log_prob(actions)
-    exact = uniform_divergence(mean, log_std)
+    exact = uniform_kl(mean, log_std)
     assert abs(samples.mean() - exact) < 4 * samples.std() / math.sqrt(len(samples))
     assert 4 * samples.std() / math.sqrt(len(samples)) < 0.03 * exact
 
@@ -84,11 +84,11 @@ def test_only_states_of_the_episode_count():
 
     observations = torch.tensor([1.0, 2.0, 100.0]).view(1, 1, 3, 1)
     visited = torch.tensor([True, True, False]).view(1, 1, 3)
-    found = divergence(Constant(2.0), Constant(1.0), observations, visited)
-    assert found.policy.item() == pytest.approx((0.5 * 1**2 + 0.5 * 2**2) / 2)
+    found, _ = mean_kl(Constant(2.0), Constant(1.0), observations, visited)
+    assert found.item() == pytest.approx((0.5 * 1**2 + 0.5 * 2**2) / 2)
 
 
-def test_there_is_no_divergence_without_an_expert_or_a_distribution():
+def test_there_is_no_kl_without_an_expert_or_a_distribution():
     task, expert = TASKS["inverted-pendulum"], load_expert("inverted-pendulum")
 
     class Deterministic:

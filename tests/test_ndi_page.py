@@ -211,7 +211,7 @@ def test_there_are_rows():
     assert SWITCH.findall(PAGE)
 
 
-def test_divergence_from_the_expert():
+def test_kl_to_the_expert():
     """The two densities' means and the lowest of the other methods; then the switches, each mean as printed."""
     text = " ".join(PAGE.split())
 

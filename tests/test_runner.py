@@ -1,4 +1,4 @@
-"""One cell at a time, in this process: schedules, endings, divergence, timeouts, and resuming to the last bit."""
+"""One cell at a time, in this process: schedules, endings, non-finite values, timeouts, exact resuming."""
 
 import errno
 import json
@@ -269,7 +269,7 @@ def test_training_ends_when_every_lane_has_diverged(tmp_path):
     assert next(iter(endings.values())).updates <= AT + 1
 
 
-def test_a_floating_point_error_is_a_divergence_of_all_lanes(tmp_path):
+def test_at_a_floating_point_error_all_lanes_have_diverged(tmp_path):
     endings = runner.run_cell(a_cell(fault="float", at=AT), Settings(tmp_path))
     assert {ending.status for ending in endings.values()} == {"diverged"}
 

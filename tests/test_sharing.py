@@ -99,7 +99,7 @@ def test_a_run_lost_at_work_is_deferred(tmp_path):
         assert not locks.holds(cell)
         locks.release(cell)
         assert locks.elsewhere() == {cell.run_ids[0]: "process 77 on far-away"}
-    assert taken.exists(), "the other's lease is not touched"
+    assert taken.exists(), "the other's lock is not touched"
 
 
 def test_two_commands_at_once_share_the_work(tmp_path):

@@ -28,8 +28,8 @@ def arranged(store):
     return Results.of(*store.averages())
 
 
-def cells(table, label, which=0):
-    """The cells of the row with a label; paper rows repeat, so `which` counts."""
+def entries(table, label, which=0):
+    """The entries of the row with a label; paper rows repeat, so `which` counts."""
     rows = [row for section in table.sections for row in section if row.label == label]
     return dict(zip(table.header[1:], rows[which].entries, strict=True))
 
@@ -42,9 +42,9 @@ def printed(table, width=100):
     return capture.get()
 
 
-def test_cells_are_mean_and_sample_deviation_of_seed_means(fill):
+def test_entries_are_mean_and_sample_deviation_of_seed_means(fill):
     table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=3)).at(1))
-    assert cells(table, "BC")["Hopper"].text == f"800 ± {np.std([700, 800, 900], ddof=1):.0f}"
+    assert entries(table, "BC")["Hopper"].text == f"800 ± {np.std([700, 800, 900], ddof=1):.0f}"
     assert any("over 3 seeds of each seed's mean return over 2 episodes of the deterministic" in n for n in table.notes)
 
 
@@ -61,7 +61,7 @@ def test_a_long_label_is_wrapped_and_cuts_no_number():
 
 def test_one_seed_shows_no_deviation(fill):
     table = tables.returns_table(arranged(fill({("bc", "hopper"): 800}, seeds=1)).at(1))
-    assert cells(table, "BC")["Hopper"].text == "800"
+    assert entries(table, "BC")["Hopper"].text == "800"
 
 
 def test_best_contestants_are_bold_and_references_never(fill):
@@ -89,10 +89,10 @@ def test_failed_seeds_are_told_and_left_out(fill, a_run):
     for seed in range(5):
         store.write(a_run("bc", "ant", seed=seed, status=["failed", "timeout"][seed % 2])[0], [])
     table = tables.returns_table(arranged(store).at(1))
-    assert cells(table, "GAIL (off-policy)")["Hopper"].note == "4/5 seeds, 1 diverged"
-    assert cells(table, "GAIL (off-policy)")["Hopper"].value == "850", "mean of 700, 800, 900, 1000"
-    assert cells(table, "BC")["Ant"] == Entry("–", note="0/5 seeds, 3 failed, 2 timed out")
-    assert cells(table, "GAIL (off-policy)")["Ant"] == Entry("–"), "never run is not a failure"
+    assert entries(table, "GAIL (off-policy)")["Hopper"].note == "4/5 seeds, 1 diverged"
+    assert entries(table, "GAIL (off-policy)")["Hopper"].value == "850", "mean of 700, 800, 900, 1000"
+    assert entries(table, "BC")["Ant"] == Entry("–", note="0/5 seeds, 3 failed, 2 timed out")
+    assert entries(table, "GAIL (off-policy)")["Ant"] == Entry("–"), "never run is not a failure"
 
 
 def test_demonstrations_that_were_not_the_same_are_told_and_not_averaged(fill):
@@ -114,15 +114,15 @@ def test_runs_that_ended_before_their_budget_count_and_are_told(fill, a_run):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
     run, rows = a_run("gail", seed=4)
     store.write({**run, "steps": run["budget"] - 1}, rows, replace=True)
-    note = cells(tables.returns_table(arranged(store).at(1)), "GAIL (off-policy)")["Hopper"].note
+    note = entries(tables.returns_table(arranged(store).at(1)), "GAIL (off-policy)")["Hopper"].note
     assert note == "5/5 seeds, 1 ended before the budget"
 
 
 def test_a_score_that_is_not_finite_does_not_count(fill, a_run):
     store = fill({("bc", "hopper"): 800})
     store.write(*a_run(seed=1, finals=(float("nan"), 1.0)), replace=True)
-    cell = cells(tables.returns_table(arranged(store).at(1)), "BC")["Hopper"]
-    assert (cell.value, cell.note) == ("750", "1/2 seeds, 1 without a final score")
+    entry = entries(tables.returns_table(arranged(store).at(1)), "BC")["Hopper"]
+    assert (entry.value, entry.note) == ("750", "1/2 seeds, 1 without a final score")
 
 
 def test_only_the_final_evaluation_counts(fill):
@@ -135,9 +135,9 @@ def test_rows_of_references_come_from_runs_and_what_scores_are_normalised_by_fro
     stored = {("bc", "hopper"): 800, ("bc", "ant"): 50, ("expert", "hopper"): 990, ("expert", "walker2d"): 70}
     results = arranged(fill(stored))
     table = tables.returns_table(results.at(1))
-    assert cells(table, "Expert")["Hopper"].text == "990 ± 71"
-    assert cells(table, "Expert")["Ant"].text == "–"
-    random = cells(table, "Random")["Hopper"]
+    assert entries(table, "Expert")["Hopper"].text == "990 ± 71"
+    assert entries(table, "Expert")["Ant"].text == "–"
+    random = entries(table, "Random")["Hopper"]
     assert random.value == "20"
     assert "comes with the task" in random.note
     assert results.reference("hopper", "expert") == 1000.0
@@ -150,8 +150,8 @@ def test_the_papers_numbers_stand_beside_ours_with_their_source(fill):
     table = tables.returns_table(arranged(fill({("bc", "hopper"): 800, ("bc", "ant"): 50})).at(1))
     labels = [(row.label, row.quiet) for row in table.sections[1]]
     assert labels == [("BC", False), ("NDI paper (unchecked)", True)]
-    assert cells(table, "NDI paper (unchecked)", 1)["Hopper"].text == "1432 ± 382"
-    assert cells(table, "NDI paper (unchecked)", 1)["Ant"].text == "1425 ± 812"
+    assert entries(table, "NDI paper (unchecked)", 1)["Hopper"].text == "1432 ± 382"
+    assert entries(table, "NDI paper (unchecked)", 1)["Ant"].text == "1425 ± 812"
     for text in (to_markdown(table), to_latex(table)):
         assert MEMORY in text
     assert MEMORY in " ".join(printed(table).split())
@@ -166,8 +166,8 @@ def test_the_papers_numbers_stand_beside_one_demonstration_only(fill):
 
 def test_published_values_are_complete_and_sourced():
     table = tables.published_table(1)
-    assert cells(table, "NDI+EBM, NDI paper (unchecked)")["Humanoid"].text == "5305 ± 555"
-    assert cells(table, "IQ-Learn, IQ-Learn paper")["Ant"].text == "4362.9"
+    assert entries(table, "NDI+EBM, NDI paper (unchecked)")["Humanoid"].text == "5305 ± 555"
+    assert entries(table, "IQ-Learn, IQ-Learn paper")["Ant"].text == "4362.9"
     assert any(MEMORY in note for note in table.notes)
     for paper in tables.papers():
         assert all(len(values) == len(paper.environments) for values in paper.rows.values())
@@ -245,30 +245,30 @@ def test_label_explanations_stand_below(fill):
 def test_normalised_aggregates_and_their_interval(fill):
     returns = {("bc", "hopper"): 200, ("gail", "hopper"): 800, ("bc", "ant"): 400, ("gail", "ant"): 600}
     table = tables.normalized_table(arranged(fill(returns, seeds=2)).at(1))
-    row = cells(table, "GAIL (off-policy)")
+    row = entries(table, "GAIL (off-policy)")
     assert (row["Hopper"].text, row["Ant"].text) == ("0.80", "0.60")
     assert row["IQM [95%]"].text == "0.70 [0.55, 0.85]"  # 2 degrees of freedom
     assert row["Gap"].text == "0.30"
-    assert all(cell.bold for cell in row.values())
+    assert all(entry.bold for entry in row.values())
 
 
 def test_aggregates_over_fewer_tasks_say_so_and_do_not_win(fill):
     returns = {("bc", "hopper"): 200, ("bc", "ant"): 400, ("gail", "hopper"): 900, ("ndi-ebm", "hopper"): 300}
     returns |= {("ndi-ebm", "ant"): 500}
     table = tables.normalized_table(arranged(fill(returns)).at(1))
-    lonely = cells(table, "GAIL (off-policy)")["IQM [95%]"]
+    lonely = entries(table, "GAIL (off-policy)")["IQM [95%]"]
     assert (lonely.note, lonely.bold) == ("over 1 of 2 tasks", False)
-    assert cells(table, "NDI+EBM")["IQM [95%]"].bold
+    assert entries(table, "NDI+EBM")["IQM [95%]"].bold
 
 
-def test_a_cell_with_another_budget_than_most_methods_says_its_own(fill, a_run):
+def test_an_entry_with_another_budget_than_most_methods_says_its_own(fill, a_run):
     store = fill({("bc", "hopper"): 200, ("gail", "hopper"): 800, ("ndi-ebm", "hopper"): 900}, seeds=2)
     for seed in (0, 1):
         store.write(*a_run("valuedice", "hopper", seed=seed, budget=250, steps=(0, 250)))
     for table in (tables.returns_table, tables.normalized_table):
         found = table(arranged(store).at(1))
-        assert cells(found, "valuedice")["Hopper"].note == "250 steps"
-        assert {cells(found, label)["Hopper"].note for label in ("BC", "GAIL (off-policy)", "NDI+EBM")} == {""}
+        assert entries(found, "valuedice")["Hopper"].note == "250 steps"
+        assert {entries(found, label)["Hopper"].note for label in ("BC", "GAIL (off-policy)", "NDI+EBM")} == {""}
 
 
 def test_tasks_without_references_have_no_normalised_score(fill, a_run, monkeypatch):
@@ -279,15 +279,15 @@ def test_tasks_without_references_have_no_normalised_score(fill, a_run, monkeypa
     unmeasured = SimpleNamespace(random_return=float("nan"), expert_return=float("nan"))
     monkeypatch.setattr("benchmarks.reporting.results.TASKS", {"ant": unmeasured})
     results = arranged(store)
-    row = cells(tables.normalized_table(results.at(1)), "GAIL (off-policy)")
+    row = entries(tables.normalized_table(results.at(1)), "GAIL (off-policy)")
     assert (row["Ant"].text, row["IQM [95%]"].value, row["IQM [95%]"].bold) == ("–", "0.90", True)
     assert results.reference("ant", "expert") is None
-    assert cells(tables.returns_table(results.at(1)), "GAIL (off-policy)")["Ant"].value == "1000"
+    assert entries(tables.returns_table(results.at(1)), "GAIL (off-policy)")["Ant"].value == "1000"
 
 
 def test_small_returns_keep_decimals(fill):
     table = tables.returns_table(arranged(fill({("bc", "reach"): 3.14159}, seeds=1)).at(1))
-    assert cells(table, "BC")["reach"].text == "3.14"
+    assert entries(table, "BC")["reach"].text == "3.14"
 
 
 def test_methods_without_demonstrations_stand_in_every_table(fill):
@@ -297,8 +297,8 @@ def test_methods_without_demonstrations_stand_in_every_table(fill):
     assert results.demonstration_numbers == [1, 4]
     for demos, mean in ((1, "300"), (4, "600")):
         table = tables.returns_table(results.at(demos))
-        assert cells(table, "BC")["Hopper"].value == mean
-        assert cells(table, "SAC (true reward)")["Hopper"].value == "900"
+        assert entries(table, "BC")["Hopper"].value == mean
+        assert entries(table, "SAC (true reward)")["Hopper"].value == "900"
 
 
 def test_headings_tell_tasks_of_one_environment_apart(fill, a_run):
@@ -389,8 +389,8 @@ def test_settings_by_task_are_told_and_those_of_the_user_named_as_such(tmp_path,
     ]
 
 
-def test_imitation_is_divergence_over_that_of_random_actions(fill, a_run):
-    """Two evaluation episodes with divergences of 1.5 and 3 beside 10 of random actions: 0.225."""
+def test_imitation_is_kl_over_that_of_random_actions(fill, a_run):
+    """Two evaluation episodes with a KL of 1.5 and 3 beside 10 of random actions: 0.225."""
     store = fill({("bc", "hopper"): 400, ("random", "hopper"): 20, ("expert", "hopper"): 990}, seeds=2)
     for seed in range(2):
         run, rows = a_run("gail", seed=seed)
@@ -399,11 +399,11 @@ def test_imitation_is_divergence_over_that_of_random_actions(fill, a_run):
     table = tables.imitation_table(board)
     shown = {row.label: row.entries[0].text for row in table.sections[0] if row.label in ("BC", "GAIL (off-policy)")}
     assert shown == {"BC": "0.23 ± 0.00", "GAIL (off-policy)": "0.15 ± 0.07"}
-    assert cells(table, "GAIL (off-policy)")["Hopper"].bold
+    assert entries(table, "GAIL (off-policy)")["Hopper"].bold
     assert all(row.label != "Expert" for row in table.sections[0])
 
 
-def test_no_table_of_imitation_where_no_divergence_is_known(tmp_path, a_run):
+def test_no_table_of_imitation_where_no_kl_is_known(tmp_path, a_run):
     store = Store(tmp_path)
     run, rows = a_run("bc")
     store.write(run, [row | {"kl": None, "kl_uniform": None} for row in rows])
@@ -416,7 +416,7 @@ def test_totals_are_over_the_tasks_with_the_most_results(fill):
     board = arranged(fill(ours | {("bc", "ant"): 100, ("random", "humanoid"): 0, ("gail", "ant"): 900})).at(1)
     assert board.shared_tasks == ["hopper", "walker2d"]
     table = tables.normalized_table(board)
-    assert cells(table, "BC")["IQM [95%]"].value == "0.50"
-    assert cells(table, "NDI+EBM")["IQM [95%]"].bold
-    assert cells(table, "GAIL (off-policy)")["IQM [95%]"].text == "–"
+    assert entries(table, "BC")["IQM [95%]"].value == "0.50"
+    assert entries(table, "NDI+EBM")["IQM [95%]"].bold
+    assert entries(table, "GAIL (off-policy)")["IQM [95%]"].text == "–"
     assert any("over all seeds of Hopper and walker2d, on which the most methods were run" in n for n in table.notes)

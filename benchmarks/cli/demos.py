@@ -122,12 +122,10 @@ def _draw(task: Task, dataset_id: str, episodes: list[Episode], path: Path) -> N
     import numpy as np  # not for help, nor MuJoCo and matplotlib
 
     from benchmarks.files import whole_file
-    from benchmarks.instrument.environment import ActionScale, make, spaces
+    from benchmarks.instrument.environment import ActionScale, spaces_of
     from benchmarks.reporting.marginals import dataset_figure
 
-    environment = make(task)
-    scale = ActionScale.of(spaces(environment)[1])
-    environment.close()
+    scale = ActionScale.of(spaces_of(task)[1])
     figure = dataset_figure(
         f"{dataset_id}: {len(episodes)} episodes",
         [one.total_return for one in episodes],

@@ -100,14 +100,14 @@ def show_run(
     print_listing(("Field", "Value"), [(field, _in_words(value)) for field, value in flat(told).items()])
     shown = table("Step", "Update", "Episodes", "Return", "Normalised", "KL from the expert", "")
     for row in evaluations[evaluations["run_id"] == record["run_id"]].to_dict("records"):
-        divergence = "-" if row["kl"] != row["kl"] else f"{row['kl']:,.2f}"
+        kl = "-" if row["kl"] != row["kl"] else f"{row['kl']:,.2f}"
         shown.add_row(
             f"{row['step']:,}",
             f"{row['update']:,}",
             str(row["episodes"]),
             f"{row['return']:,.1f}",
             f"{row['normalized']:.3f}",
-            divergence,
+            kl,
             "final" * row["final"],
         )
     console.print(shown if shown.row_count else "No evaluation is stored.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from benchmarks.experts import expert_hash
 from benchmarks.experts.measure import EPISODES, measure_returns
 from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.snapshots import keep_if_best, read_snapshot
-from benchmarks.instrument.environment import make, spaces
+from benchmarks.instrument.environment import spaces_of
 from benchmarks.kit.errors import UserError
 from benchmarks.plan import grid, registry
 from benchmarks.plan.configuration import settings
@@ -100,8 +99,7 @@ def train(
 
 def _for_all_observations(weight: np.ndarray, task: Task) -> np.ndarray:
     """First layer (units, d) of a policy that sees the first n of d dimensions (units, n): the others count nothing."""
-    with closing(make(task)) as environment:
-        (size,) = spaces(environment)[0].shape
+    (size,) = spaces_of(task)[0].shape
     return np.pad(weight, ((0, 0), (0, size - weight.shape[1])))
 
 

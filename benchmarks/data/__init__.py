@@ -1,4 +1,4 @@
 """Minari datasets to demonstrations, their manifest, videos of episodes, and shipping an expert's dataset.
 
-Imports the kit, experts, instrument, tasks and files.
+May import: kit, experts, instrument, tasks, files.
 """

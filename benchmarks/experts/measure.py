@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.instrument.environment import make, simulation_versions, spaces
+from benchmarks.instrument.environment import simulation_versions, spaces_of
 from benchmarks.tasks import Task
 
 from .policy import ExpertPolicy
@@ -32,10 +32,7 @@ def _measure(task: Task, player: Player, episodes: int) -> dict[str, Any]:
 
 def measure_random(task: Task, episodes: int = EPISODES) -> dict[str, Any]:
     """Return of uniformly random actions."""
-    environment = make(task)
-    action_size = spaces(environment)[1].shape[0]
-    environment.close()
-    return _measure(task, random_player(action_size), episodes)
+    return _measure(task, random_player(spaces_of(task)[1].shape[0]), episodes)
 
 
 def measure_returns(task: Task, policy: ExpertPolicy, episodes: int = EPISODES) -> dict[str, Any]:

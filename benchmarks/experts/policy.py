@@ -80,10 +80,7 @@ class ExpertPolicy(nn.Module):
         log_std = self.log_std(features)
         return self.mean(features), rescaled_log_std(log_std) if self.rescaled else log_std.clamp(*CLIPPED_RANGE)
 
-    def latent(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """The same as calling the policy: mean and log standard deviation (L, N, A) at raw observations (L, N, d)."""
-        mean, log_std = self(observations)
-        return mean, log_std
+    latent = forward
 
     def act(self, observations: Tensor) -> Tensor:
         """Deterministic actions tanh(mean), (L, N, A), for raw observations (L, N, d)."""

@@ -1,4 +1,4 @@
 """The instrument: environments, evaluation, episodes, the KL of policies, and values that are not finite.
 
-Imports the kit, tasks and terminal.
+May import: kit, tasks.
 """

@@ -13,8 +13,7 @@ import platform
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -26,6 +25,8 @@ import torch
 from benchmarks.kit.contract import Transition
 from benchmarks.kit.errors import UserError, in_one_line
 from benchmarks.tasks import Task
+
+from .threads import Threads
 
 gym.register("ndi/Balance-v0", entry_point="benchmarks.instrument.balance:Balance", max_episode_steps=50)
 
@@ -132,6 +133,12 @@ def spaces(environment: gym.Env[np.ndarray, np.ndarray]) -> tuple[gym.spaces.Box
     return observation_space, action_space
 
 
+def spaces_of(task: Task) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """Observation and action space of a task."""
+    with closing(make(task)) as environment:
+        return spaces(environment)
+
+
 def require_spaces(task: Task, source: str, observation_space: gym.Space, action_space: gym.Space) -> None:
     """Make sure that data fit a task: observations of the same shape, actions of the same shape and bounds.
 
@@ -144,9 +151,7 @@ def require_spaces(task: Task, source: str, observation_space: gym.Space, action
     Raises:
         UserError: they do not fit; names both spaces.
     """
-    environment = make(task)
-    observations, actions = spaces(environment)
-    environment.close()
+    observations, actions = spaces_of(task)
     fits = isinstance(action_space, gym.spaces.Box) and action_space.shape == actions.shape
     fits = fits and np.allclose(action_space.low, actions.low) and np.allclose(action_space.high, actions.high)  # type: ignore[attr-defined]
     for role, right, found, wanted in (
@@ -224,35 +229,6 @@ def episode_seed(seed: int, episode: int) -> int:
     """Reset seed of a training episode; at least 2^31, where no evaluation or demonstration seed lies."""
     sequence = np.random.SeedSequence([seed, zlib.crc32(b"training episode"), episode])
     return 2**31 | int(sequence.generate_state(1, np.uint32)[0])
-
-
-class Threads:
-    """Do the same with many environments at once, which pays where simulating is the larger part: it leaves Python.
-
-    Args:
-        number: threads; one is the caller's own.
-    """
-
-    def __init__(self, number: int = 1) -> None:
-        self.number = number
-        self._pool = ThreadPoolExecutor(number) if number > 1 else None
-
-    def each(self, work: Callable[[Any], None], items: Sequence[Any]) -> None:
-        """Work on every item; every thread takes an equal share, one item after the other."""
-
-        def share(first: int) -> None:
-            for item in items[first :: self.number]:
-                work(item)
-
-        if self._pool is None:
-            share(0)
-        else:
-            list(self._pool.map(share, range(self.number)))  # the list raises what a share has raised
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
 
 
 class LearnerEnvironments:

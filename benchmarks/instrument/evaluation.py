@@ -11,8 +11,9 @@ import torch
 from benchmarks.kit.contract import Policy, TanhGaussian
 from benchmarks.tasks import Task
 
-from .environment import ActionScale, Threads, check_finite, checked, make, spaces
-from .kl import divergence
+from .environment import ActionScale, check_finite, checked, make, spaces
+from .kl import mean_kl
+from .threads import Threads
 
 FIRST_SEED = 1_000_000
 """Reset seed of the first evaluation episode; training episodes have seeds from 2^31 on."""
@@ -112,7 +113,7 @@ class Evaluator:
                 return Evaluation(returns, lengths, None, None)
             rows = torch.tensor(np.stack(visited, axis=2), device=device)
             inside = torch.arange(len(visited), device=device) < torch.tensor(lengths, device=device)[..., None]
-            kl, kl_uniform = (part.cpu().numpy() for part in divergence(compared, self.expert, rows, inside))
+            kl, kl_uniform = (part.cpu().numpy() for part in mean_kl(compared, self.expert, rows, inside))
             return Evaluation(returns, lengths, kl, kl_uniform)
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class FitConfig:
         """Cost per lane of fitting so many hidden units, where a step costs as much as one of plain SAC, for estimates.
 
         At most: a fit may end before its last step. The split between what depends on sizes and what does not is that
-        of `SACConfig.cost`.
+        of `StepConfig.step_cost`.
         """
         return self.steps * (1 + self.refit) * (0.4 + 0.6 * products(self.batch_size, hidden))
 

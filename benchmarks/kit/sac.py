@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +20,7 @@ from .contract import Problem
 from .examination import carried_out
 from .fitting import products
 from .forms import StepConfig
+from .interaction import Memory, interact
 from .networks import Critic, TanhGaussianPolicy, follow
 from .optimiser import Adam
 from .replay import Batch, Replay, demonstrated_rows
@@ -153,6 +155,11 @@ class SAC(Composite):
     def explore(self, observations: Tensor) -> Tensor:
         """Sampled actions (L, N, A) for raw observations (L, N, d)."""
         return self.policy.explore(observations, self.exploration.normal(observations.shape[1], self.action_size))
+
+    def interact(self, problem: Problem, memory: Memory) -> Iterator[int]:
+        """`interaction.interact` by this learner's own settings."""
+        config = self.config
+        return interact(problem, self.explore, memory, config.random_steps, config.updates_per_step, config.warmup)
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One critic update, every `actor_period` updates one of actor and temperature, and the target's step.

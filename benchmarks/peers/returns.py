@@ -95,8 +95,8 @@ def _line(results: Results, variant: Variant, own: Variant, task: str, demos: in
     entries = [Entry(str(len(scores))), _with_interval(scores), _with_interval(_along(results, variant, task, demos))]
     if variant == own:
         return variant.label, [*entries, EMPTY, EMPTY]
-    cells = (results.at(demos).cell(name, task) for name in (own.name, variant.name))
-    gap = statistics.difference([gaps(*paired(*cells))])
+    sides = (results.at(demos).sample_runs(name, task) for name in (own.name, variant.name))
+    gap = statistics.difference([gaps(*paired(*sides))])
     return variant.label, [
         *entries,
         Entry(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
@@ -106,8 +106,8 @@ def _line(results: Results, variant: Variant, own: Variant, task: str, demos: in
 
 def _along(results: Results, variant: Variant, task: str, demos: int) -> np.ndarray:
     """Mean return over all evaluations of every seed, (seeds,): the area under the learning curve, as a mean."""
-    cell = results.at(demos).cell(variant.name, task)
-    rows = results.evaluations[results.evaluations["run_id"].isin(cell.loc[cell["counted"], "run_id"])]
+    own = results.at(demos).sample_runs(variant.name, task)
+    rows = results.evaluations[results.evaluations["run_id"].isin(own.loc[own["counted"], "run_id"])]
     rows = rows[rows["step"] > 0] if rows["step"].max() > 0 else rows[rows["final"]]
     return rows.groupby("run_id")["return"].mean().to_numpy(np.float64)
 

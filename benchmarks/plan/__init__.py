@@ -1,4 +1,6 @@
 """What is to be run: methods and tasks by name, typed settings, profiles, and the grid of runs and cells.
 
-Opens no dataset and no expert; imports the kit, tasks, files and provenance.
+Opens no dataset and no expert.
+
+May import: kit, memo, tasks.
 """

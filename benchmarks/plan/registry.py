@@ -251,24 +251,22 @@ def _reach_current_folder() -> None:
         sys.path.append(str(Path.cwd()))  # at the end it shadows nothing
 
 
-def _check_method(owner: str, item: Any) -> Method:
-    from benchmarks.kit.contract import Method  # torch: not for names and tasks
+def _check_declared(owner: str, item: Any, kind: str) -> Any:
+    from benchmarks.kit import contract  # torch: not for names and tasks
 
     from .declarations import check
 
-    _check_kind(owner, item, Method)
+    _check_kind(owner, item, getattr(contract, kind))
     check(owner, item)
     return item
+
+
+def _check_method(owner: str, item: Any) -> Method:
+    return _check_declared(owner, item, "Method")
 
 
 def _check_reward(owner: str, item: Any) -> Reward:
-    from benchmarks.kit.contract import Reward  # torch: not for names and tasks
-
-    from .declarations import check
-
-    _check_kind(owner, item, Reward)
-    check(owner, item)
-    return item
+    return _check_declared(owner, item, "Reward")
 
 
 def _check_task(owner: str, item: Any) -> Task:

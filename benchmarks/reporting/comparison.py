@@ -91,9 +91,9 @@ def compare(
         crossed = any((side.runs["draw"] != "").any() for side in (ours, theirs))
         hint = "; draws that are crossed with seeds meet only the same draws" if crossed else ""
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names}){hint}")
-    cells = [(cell, other) for *_, cell, other in drawn]
-    returns = [gaps(*both) for both in cells]
-    normalized = [gaps(*both, "normalized") for both in cells]
+    sides = [(own, other) for *_, own, other in drawn]
+    returns = [gaps(*both) for both in sides]
+    normalized = [gaps(*both, "normalized") for both in sides]
     of_pair: dict[tuple[Variant, Variant], list[int]] = {}
     for place, (first, second, *_) in enumerate(drawn):
         of_pair.setdefault((first, second), []).append(place)
@@ -102,19 +102,19 @@ def compare(
         for pair, places in of_pair.items()
         if len(places) > 1
         and all(len(normalized[p]) > 1 and np.isfinite(normalized[p]).all() for p in places)
-        and _own_runs([cells[p] for p in places])
+        and _own_runs([sides[p] for p in places])
     }
     lines = [
         _Line([gap], _least(theirs, task, margin)) for gap, (_, _, task, *_) in zip(returns, drawn, strict=True)
     ] + [_Line(parts, margin) for parts in over_all.values()]
     verdicts = _verdicts(lines, level)
     matches = []
-    for (first, second, task, demos, cell, other), gap, share, line, verdict in zip(
+    for (first, second, task, demos, own, other), gap, share, line, verdict in zip(
         drawn, returns, normalized, lines, verdicts, strict=False
     ):
-        lost = int((~cell["counted"] & other["counted"]).sum())
+        lost = int((~own["counted"] & other["counted"]).sum())
         told = _with_lost(verdict, lost)
-        met = _partners(cell, other)
+        met = _partners(own, other)
         matches.append(Match(first, second, ours.title(task), demos, *met, gap, share, lost, line.found, told))
     totals = []
     for pair, line, verdict in zip(over_all, lines[len(drawn) :], verdicts[len(drawn) :], strict=True):
@@ -130,7 +130,7 @@ def _with_lost(verdict: str, lost: int) -> str:
 
 def _own_runs(met: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> bool:
     """Whether every meeting has its own runs: who needs no demonstrations brings the same to every number of them."""
-    return all(pd.concat([cell["run_id"] for cell in side]).is_unique for side in zip(*met, strict=True))
+    return all(pd.concat([own["run_id"] for own in side]).is_unique for side in zip(*met, strict=True))
 
 
 def _least(results: Results, task: str, margin: float) -> float:
@@ -182,48 +182,48 @@ def meetings(
     used |= {*theirs.runs.loc[theirs.runs["variant"] == second.name, "demos"]}
     for demos in sorted(used - {0}) or [0]:
         for task in (task for task in ours.tasks if task in theirs.tasks):
-            cell, other = ours.at(demos).cell(first.name, task), theirs.at(demos).cell(second.name, task)
-            if conflicts := list(_conflicts(cell, other)):
+            own, other = ours.at(demos).sample_runs(first.name, task), theirs.at(demos).sample_runs(second.name, task)
+            if conflicts := list(_conflicts(own, other)):
                 raise UserError(
                     f"these runs followed different protocols: {versus(first, second)} on {task}: "
                     f"{'; '.join(conflicts)}. Run both with the same profile and draws"
                 )
-            cell, other = paired(cell, other)
-            if len(cell):
-                yield task, demos, cell, other
+            own, other = paired(own, other)
+            if len(own):
+                yield task, demos, own, other
 
 
-def paired(cell: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def paired(own: pd.DataFrame, other: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs of the seeds that both sides have, by seed, in the same order."""
-    seeds = sorted(set(cell["seed"]) & set(other["seed"]))
-    cell, other = (side.set_index("seed").loc[seeds] for side in (cell, other))
-    return cell, other
+    seeds = sorted(set(own["seed"]) & set(other["seed"]))
+    own, other = (side.set_index("seed").loc[seeds] for side in (own, other))
+    return own, other
 
 
-def _partners(cell: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> tuple[np.ndarray, np.ndarray]:
+def _partners(own: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> tuple[np.ndarray, np.ndarray]:
     """Values (pairs,) of paired runs of which both count."""
-    both = (cell["counted"] & other["counted"]).to_numpy()
-    here, there = (side.loc[both, column].to_numpy(np.float64) for side in (cell, other))
+    both = (own["counted"] & other["counted"]).to_numpy()
+    here, there = (side.loc[both, column].to_numpy(np.float64) for side in (own, other))
     return here, there
 
 
-def gaps(cell: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> np.ndarray:
+def gaps(own: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> np.ndarray:
     """Ours minus theirs, (pairs,), over paired runs of which both count."""
-    here, there = _partners(cell, other, column)
+    here, there = _partners(own, other, column)
     return here - there
 
 
-def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
+def _conflicts(own: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
     """In what the runs of one match differ that must be equal."""
     for column, name in PROTOCOL.items():
         # an offline method takes no steps, a method without demonstrations has no dataset: nothing to be equal
         sides = [
-            sorted({value for value in side.loc[side["counted"], column].dropna() if value}) for side in (cell, other)
+            sorted({value for value in side.loc[side["counted"], column].dropna() if value}) for side in (own, other)
         ]
         if all(sides) and sides[0] != sides[1]:
             here, there = (" and ".join(map(str, side)) for side in sides)
             yield f"{name} {here} here, {there} there"
-    ours, theirs = (side["episode_ids"] for side in paired(cell, other))
+    ours, theirs = (side["episode_ids"] for side in paired(own, other))
     for seed, *episodes in zip(ours.index, ours, theirs, strict=True):
         here, there = (" and ".join(map(str, numbers)) for numbers in episodes)
         if here and there and here != there:
@@ -232,7 +232,7 @@ def _conflicts(cell: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
 
 
 def missing(ours: Results, theirs: Results, pairs: Sequence[tuple[Variant, Variant]]) -> list[str]:
-    """Runs of the second of a pair that the first does not have, in words: of a cell that lacks some, which seeds."""
+    """Runs of the second of a pair that the first does not have, in words: of a sample that lacks some, which seeds."""
     found = []
     for first, second in pairs:
         there = theirs.runs[theirs.runs["variant"] == second.name]

@@ -173,12 +173,10 @@ class Diagnostics:
         return Correlation(float(each.mean()), float(low), float(high))
 
 
-def _spearman(scores: np.ndarray, returns: np.ndarray) -> np.ndarray:
-    """Rank correlation along the last axis; 0 where either is constant, since there is no order to agree with."""
-    ranks = [scipy.stats.rankdata(values, axis=-1) for values in (scores, returns)]
-    first, second = (rank - rank.mean(-1, keepdims=True) for rank in ranks)
-    size = np.sqrt(np.square(first).sum(-1) * np.square(second).sum(-1))
-    return np.divide((first * second).sum(-1), size, out=np.zeros_like(size), where=size > 0)
+def _spearman(scores: np.ndarray, returns: np.ndarray) -> float:
+    """Rank correlation; 0 where either is constant, since there is no order to agree with."""
+    ordered = np.ptp(scores) > 0 and np.ptp(returns) > 0
+    return float(scipy.stats.spearmanr(scores, returns).statistic) if ordered else 0.0
 
 
 def unfit(found: Diagnostics) -> list[str]:

@@ -16,7 +16,7 @@ SHARE = 0.9
 
 
 class Effort(NamedTuple):
-    """What the runs of a cell needed; medians over the seeds that arrived, NaN if none did."""
+    """What the runs of a sample needed; medians over the seeds that arrived, NaN if none did."""
 
     steps: float
     seconds: float
@@ -28,7 +28,7 @@ class Effort(NamedTuple):
 
 
 def effort(board: Board, variant: str, task: str) -> Effort:
-    """Of one cell."""
+    """Of one sample."""
     rows = board.curves(variant, task)
     arrived = rows[rows["normalized"] >= SHARE].drop_duplicates("run")
     seeds = len(board.scores(variant, task))

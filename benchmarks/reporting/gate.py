@@ -29,7 +29,7 @@ from .variants import Variant
 
 IDENTICAL, FINE, MISSING = "identical", "fine", "missing"
 MEASURES = ("area", "last", "closeness")
-"""Mean of the normalised return over all evaluations, its last value, and minus the mean log of the divergence from the
+"""Mean of the normalised return over all evaluations, its last value, and minus the mean log of the KL to the
 expert in units of uniform actions' own; higher is better."""
 DRAWS = 20_000
 FRAMES = ("runs.parquet", "averages.parquet")
@@ -149,20 +149,20 @@ def lines(ours: Results, theirs: Results, met: Sequence[tuple[Variant, Variant]]
     for first, second in met:
         for board in theirs.boards:
             for task in theirs.tasks:
-                other = board.cell(second.name, task)
+                other = board.sample_runs(second.name, task)
                 if len(other) and (board.demos in set(other["demos"]) or board is theirs.boards[0]):
                     label = f"{second.label}: {theirs.title(task)}"
-                    cell = ours.at(board.demos).cell(first.name, task)
-                    yield _line(second.method, label, (ours, cell), (theirs, other))
+                    own = ours.at(board.demos).sample_runs(first.name, task)
+                    yield _line(second.method, label, (ours, own), (theirs, other))
 
 
 def _line(method: str, label: str, *sides: tuple[Results, pd.DataFrame]) -> Line:
     """The line of two sides, each with its results and its runs."""
-    (_, cell), (_, other) = sides
-    failed = set(cell.loc[~cell["counted"], "seed"]) & set(other.loc[other["counted"], "seed"])
-    shared = set(cell["seed"]) & set(other["seed"])
+    (_, own), (_, other) = sides
+    failed = set(own.loc[~own["counted"], "seed"]) & set(other.loc[other["counted"], "seed"])
+    shared = set(own["seed"]) & set(other["seed"])
     rows = [_rows(results, runs[runs["seed"].isin(shared)]) for results, runs in sides]
-    same = set(cell["seed"]) <= shared and not failed and rows[0].equals(rows[1])
+    same = set(own["seed"]) <= shared and not failed and rows[0].equals(rows[1])
     frames = [_measures(results, runs[runs["counted"]]) for results, runs in sides]
     counted = pd.concat(frames, keys=[True, False], names=["ours"]).reset_index("ours")
     wanted = counted.groupby("block")["ours"].transform("nunique") == 2
@@ -179,7 +179,7 @@ def _line(method: str, label: str, *sides: tuple[Results, pd.DataFrame]) -> Line
         pd.factorize(counted["block"])[0],
         same,
         len(failed),
-        absent=cell.empty,
+        absent=own.empty,
     )
 
 

@@ -14,7 +14,7 @@ from .variants import Variant, settings
 
 
 def unusual(board: Board, variant: str, task: str) -> str:
-    """What is unusual about a cell: its seeds, or fewer or more environment steps than most methods had on the task."""
+    """What is unusual about an entry: its seeds, or a budget that most methods did not have."""
     sample, number = board.sample(variant, task), len(board.scores(variant, task))
     seeds = sample.fault or (counted(number, "seed") if number not in (0, board.usual_seeds) else "")
     steps = f"{sample.budget:,} steps" if sample.budget not in (0, board.usual_budget(task)) else ""

@@ -50,18 +50,18 @@ def caption(name: str) -> str:
 def runs_table(results: Results) -> Table:
     """What was run, and what it cost."""
     runs = results.runs
-    present = {(variant, demos) for variant, _, demos in results.cells}
+    present = {(variant, demos) for variant, _, demos in results.samples}
     nothing, sections = np.array([], dtype=np.intp), []
     for demos in sorted({demos for _, demos in present}):
         rows = []
         for variant in (variant for variant in results.variants if (variant.name, demos) in present):
-            cells = [results.cells.get((variant.name, task, demos), nothing) for task in results.tasks]
-            seeds = sorted({int(runs["seed"].iloc[place]) for places in cells for place in places})
+            samples = [results.samples.get((variant.name, task, demos), nothing) for task in results.tasks]
+            seeds = sorted({int(runs["seed"].iloc[place]) for places in samples for place in places})
             costs = [
                 Entry(f"{here['counted'].sum()}/{len(here)}, {here['train_seconds'].median() / 60:.1f}")
                 if len(here := runs.iloc[places])
                 else EMPTY
-                for places in cells
+                for places in samples
             ]
             rows.append(Row(variant.label, [Entry(str(demos or "none")), Entry(", ".join(map(str, seeds))), *costs]))
         sections.append(rows)

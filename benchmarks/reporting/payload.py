@@ -90,21 +90,21 @@ def _board(board: Board, several: bool) -> Plain:
         "demos": board.demos,
         "told": board.told,
         "sentence": sentence(board),
-        "cells": [_cell(board, variant, task, several) for variant, task in pairs],
+        "entries": [_entry(board, variant, task, several) for variant, task in pairs],
         "aggregates": _aggregates(board),
         "improvement": _improvement(board),
         "ablations": [_ablation(found) for found in ablations.ablations(board)],
     }
 
 
-def _cell(board: Board, variant: Variant, task: str, several: bool) -> Plain:
+def _entry(board: Board, variant: Variant, task: str, several: bool) -> Plain:
     """One variant on one task: both kinds of scores, failures, verdict, curve."""
     sample, judged = board.sample(variant.name, task), verdict(board, variant, task)
-    cell: Plain = {"variant": variant.name, "task": task, "runs": len(sample.places), "counted": len(sample.score)}
-    cell |= {"failed": len(sample.places) - len(sample.score), "fault": sample.fault}
-    cell |= {name: _spread(getattr(sample, name)) for name in ("score", "normalized", "imitation")}
+    entry: Plain = {"variant": variant.name, "task": task, "runs": len(sample.places), "counted": len(sample.score)}
+    entry |= {"failed": len(sample.places) - len(sample.score), "fault": sample.fault}
+    entry |= {name: _spread(getattr(sample, name)) for name in ("score", "normalized", "imitation")}
     if judged is not None:
-        cell["verdict"] = {
+        entry["verdict"] = {
             "status": judged.status,
             "paper": judged.paper.title,
             "source": judged.paper.source,
@@ -113,9 +113,9 @@ def _cell(board: Board, variant: Variant, task: str, several: bool) -> Plain:
             "differences": list(judged.differences),
         }
     if len(sample.places):
-        cell["curve"] = _curve(board, variant, task)
-        cell["ids"] = board.results.runs["run_id"].iloc[sample.places].tolist() if several else []
-    return cell
+        entry["curve"] = _curve(board, variant, task)
+        entry["ids"] = board.results.runs["run_id"].iloc[sample.places].tolist() if several else []
+    return entry
 
 
 def _spread(scores: np.ndarray) -> list[float | None]:

@@ -42,7 +42,7 @@ class Results:
 
     `runs` is the frame of scores: the columns of the store and also `variant`, `variant_label`, `counted` (completed,
     with a finite final score), `score` and `normalized` (means over the episodes of the run's final evaluation, NaN
-    where there is none), `imitation` (there, the divergence from the expert in units of uniform actions' own; NaN where
+    where there is none), `imitation` (there, KL(policy || expert) in units of uniform actions' own; NaN where
     it is not defined) and `episodes` (their number). `evaluations` has the means over the episodes of every evaluation,
     `run`, the place of its run in `runs`, by which it is sorted, and `core_seconds`, see the function.
     """
@@ -67,9 +67,9 @@ class Results:
         runs["imitation"] = runs.pop("kl") / runs.pop("kl_uniform")
         runs["episodes"] = runs["episodes"].fillna(0).astype("int64")
         runs["counted"] = (runs["status"] == "completed") & np.isfinite(runs["score"])
-        cells = runs.assign(other=runs["draw"] != runs["seed"]).groupby(["method", "task", "demos"])
+        same = runs.assign(other=runs["draw"] != runs["seed"]).groupby(["method", "task", "demos"])
         # sets runs apart where draws are crossed with seeds
-        runs["draw"] = runs["draw"].astype("str").where(cells["other"].transform("any"), "")
+        runs["draw"] = runs["draw"].astype("str").where(same["other"].transform("any"), "")
         runs["variant"], runs["variant_label"], varying = variants(runs)
         runs = runs.sort_values([*_RUN_KEY, "counted", "started", "run_id"], ignore_index=True)
         stale = runs.duplicated(_RUN_KEY, keep="last")
@@ -107,7 +107,7 @@ class Results:
         return {}
 
     @cached_property
-    def cells(self) -> Mapping[Any, np.ndarray]:
+    def samples(self) -> Mapping[Any, np.ndarray]:
         """Places in `runs` of the runs of every (variant, task, number of demonstrations), one per seed."""
         groups = self.runs.groupby(["variant", "task", "demos"]).indices
         return {key: np.asarray(places) for key, places in groups.items()}
@@ -229,7 +229,7 @@ class Board:
         """Those with at least one run that counts."""
         return [v for v in self.variants if any(len(self.sample(v.name, task).score) for task in self.results.tasks)]
 
-    def cell(self, variant: str, task: str) -> pd.DataFrame:
+    def sample_runs(self, variant: str, task: str) -> pd.DataFrame:
         """Runs of one variant on one task, one per seed, also those that failed."""
         return self.results.runs.iloc[self.sample(variant, task).places]
 
@@ -252,7 +252,7 @@ class Board:
         early = counted & (runs["steps"] < runs["budget"]).to_numpy()
         ends = runs["status"].replace(ENDS).to_numpy(object)
         samples: dict[tuple[str, str], Sample] = {}
-        for (variant, task, demos), places in self.results.cells.items():
+        for (variant, task, demos), places in self.results.samples.items():
             if demos not in (0, self.demos):
                 continue
             if (variant, task) in samples:
@@ -269,7 +269,7 @@ class Board:
 
     @cached_property
     def usual_seeds(self) -> int:
-        """The number of seeds that most cells have."""
+        """The number of seeds that most samples have."""
         sizes = Counter(len(sample.places) for sample in self._samples.values())
         return max(sizes, key=lambda size: (sizes[size], size))
 
@@ -325,7 +325,7 @@ class Board:
         return found
 
     def curves(self, variant: str, task: str) -> pd.DataFrame:
-        """Evaluations of the runs of a cell that count."""
+        """Evaluations of the runs of a sample that count."""
         sample, evaluations = self.sample(variant, task), self.results.evaluations
         counted = sample.places[self.results.runs["counted"].to_numpy()[sample.places]]
         runs = evaluations["run"].to_numpy()

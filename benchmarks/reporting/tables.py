@@ -80,7 +80,7 @@ def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Seque
 
 def normalized_table(board: Board) -> Table:
     """Normalised scores (0 random, 1 expert): mean per task, and aggregates over tasks with their uncertainty."""
-    columns = [_normalized(board, task) for task in board.results.tasks] + _aggregates(board)
+    columns = [_column(board, task, board.variants, "normalized") for task in board.results.tasks] + _aggregates(board)
     usual, every = board.usual_seeds, board.shared_tasks == board.scored_tasks
     totals = "all tasks" if every else f"{board.totals_over}, on which the most methods were run"
     told = [
@@ -99,12 +99,13 @@ def normalized_table(board: Board) -> Table:
     )
 
 
-def _normalized(board: Board, task: str) -> dict[str, Entry]:
-    """One column: the mean of every variant on a task."""
-    means = {v.name: statistics.mean_and_std(board.scores(v.name, task, "normalized"))[0] for v in board.variants}
-    best = _best({v.name: round(means[v.name], 2) for v in board.variants if v.contestant})
-    remarks = {v.name: notes.unusual(board, v.name, task) for v in board.variants}
-    return {name: _entry(mean, np.nan, 2, remarks[name], name in best) for name, mean in means.items()}
+def _column(board: Board, task: str, variants: Sequence[Variant], column: str, sign: int = 1) -> dict[str, Entry]:
+    """Mean of every variant on a task, with its deviation where the lowest (sign -1) is best."""
+    numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task, column)) for v in variants}
+    best = _best({v.name: sign * round(numbers[v.name][0], 2) for v in variants if v.contestant})
+    remarks = {v.name: notes.unusual(board, v.name, task) for v in variants}
+    spread = {name: std if sign < 0 else np.nan for name, (_, std) in numbers.items()}
+    return {name: _entry(mean, spread[name], 2, remarks[name], name in best) for name, (mean, _) in numbers.items()}
 
 
 def _aggregates(board: Board) -> list[dict[str, Entry]]:
@@ -130,7 +131,7 @@ def imitation_table(board: Board) -> Table | None:
     known = [v for v in board.variants if v.method != "expert" and any(np.isfinite(s).any() for s in found[v.name])]
     if not known:
         return None
-    columns = [_imitation(board, task, known) for task in board.results.tasks]
+    columns = [_column(board, task, known, "imitation", -1) for task in board.results.tasks]
     return Table(
         f"imitation-{board.suffix}",
         "Imitation performance" + (f" with {board.told}" if board.demos else ""),
@@ -141,14 +142,6 @@ def imitation_table(board: Board) -> Table | None:
             "Bold: lowest. Methods that clone the demonstrator, too, are helped by that here.",
         ],
     )
-
-
-def _imitation(board: Board, task: str, variants: Sequence[Variant]) -> dict[str, Entry]:
-    """One column."""
-    numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task, "imitation")) for v in variants}
-    best = _best({v.name: -round(numbers[v.name][0], 2) for v in variants if v.contestant})
-    remarks = {v.name: notes.unusual(board, v.name, task) for v in variants}
-    return {name: _entry(*pair, 2, remarks[name], name in best) for name, pair in numbers.items()}
 
 
 def published_table(demos: int) -> Table | None:

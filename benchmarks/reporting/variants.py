@@ -79,9 +79,9 @@ def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
     """
     told = identities(runs)
     varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
-    for cell in runs.groupby(["method", "task", "demos"]).indices.values():
-        names = varying[runs["method"].iloc[cell[0]]]
-        found = list({id(told[row]): told[row] for row in cell}.values())
+    for places in runs.groupby(["method", "task", "demos"]).indices.values():
+        names = varying[runs["method"].iloc[places[0]]]
+        found = list({id(told[row]): told[row] for row in places}.values())
         for name in dict.fromkeys(name for identity in found for name in identity):
             if name not in names and len({identity.get(name) for identity in found}) > 1:
                 names.append(name)

@@ -1,4 +1,4 @@
-"""A verdict on every cell that a paper has a number for: reproduced, above, below, undecided, or why there is none.
+"""A verdict on every entry that a paper has a number for: reproduced, above, below, undecided, or why there is none.
 
 Tasks, experts and simulators differ from the paper's, so returns are compared as shares of the way from the random
 policy (0) to the expert (1), each side by its own two references.
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
-    """On one cell; None for the references themselves, and where no paper or reference return is known."""
+    """On one entry; None for the references themselves, and where no paper or reference return is known."""
     if variant.method in ("random", "expert"):
         return None
     # one setting of several need not have been run everywhere
@@ -101,12 +101,7 @@ def verdict_table(board: Board) -> Table | None:
         found = [verdict(board, variant, task) for task in tasks]
         if all(one is None or one.status == NOT_RUN for one in found):
             continue
-        rows.append(
-            Row(
-                variant.label,
-                [_entry(board, variant.name, one) if one else EMPTY for one in found],
-            )
-        )
+        rows.append(Row(variant.label, [_entry(board, variant.name, one) if one else EMPTY for one in found]))
         for one in filter(None, found):
             sources[f"{one.paper.title}: {one.paper.source}."] = None
             for told in one.differences:

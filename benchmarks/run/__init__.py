@@ -1,4 +1,6 @@
 """One cell of lanes to stored rows: runner, record, checkpoints, processes, locks, and progress on the terminal.
 
-Imports every room above: plan, instrument, data, experts, store.
+What it needs of experts is handed in.
+
+May import: kit, plan, instrument, data, store, tasks, files, memo, provenance, terminal.
 """

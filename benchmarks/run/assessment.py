@@ -97,5 +97,5 @@ def _schedule(run: Run) -> list[int]:
 
 
 def _finite(values: np.ndarray | None, lane: int, episode: int) -> float | None:
-    """A KL divergence for the store: None where it is not defined or not finite."""
+    """A KL for the store: None where it is not defined or not finite."""
     return None if values is None or not np.isfinite(values[lane, episode]) else float(values[lane, episode])

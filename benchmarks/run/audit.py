@@ -55,7 +55,7 @@ class Audit:
         """At the end.
 
         Args:
-            kl: divergences from the expert in the last evaluation, as they are stored.
+            kl: KL to the expert in the last evaluation, as they are stored.
         """
         if kl and all(value is not None and value < SAME for value in kl) and not self._agreed[1]:
             self._notice("its policy is the expert's own")

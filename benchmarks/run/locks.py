@@ -22,7 +22,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,17 @@ EXPIRY_SECONDS = 300.0
 """A holder on another machine that was silent for so long is taken for dead; one on this machine is looked up."""
 PATIENCE_SECONDS = EXPIRY_SECONDS + 2 * PULSE_SECONDS
 """Whoever holds a run has ended it within its own time, or is known to be dead after this."""
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Say in one line that a results folder cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
+        ) from None
 
 
 class Locks:
@@ -69,15 +80,11 @@ class Locks:
             UserError: the folder cannot be written to.
         """
         run_ids = set(run_ids)
-        try:
+        with writing(self.folder):
             for run_id in sorted(run_ids - set(self.held)):
                 holder = _take(self._locks, run_id)
                 if holder is not None:
                     self.held[run_id] = holder
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {self.folder}: {error.strerror}; make room there or choose another --out"
-            ) from None
         return run_ids & set(self.held)
 
     def confirm(self, run_ids: Iterable[str]) -> bool:

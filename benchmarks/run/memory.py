@@ -5,7 +5,6 @@ simulator need not be loaded to say it again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 
 from benchmarks.memo import remembered
 from benchmarks.plan.grid import Cell
@@ -52,10 +51,9 @@ def most_at_once(cells: Iterable[Cell], workers: int) -> int:
 
 
 def _measured(task: Task, lanes: int, budget: int, absorbing: bool) -> int:
-    from benchmarks.instrument.environment import make, spaces  # not where the answer is remembered
+    from benchmarks.instrument.environment import spaces_of  # not where the answer is remembered
     from benchmarks.kit.replay import capacity_for
 
-    with closing(make(task)) as environment:
-        observations, actions = spaces(environment)
+    observations, actions = spaces_of(task)
     size = observations.shape[0] + absorbing
     return replay_bytes(lanes, capacity_for(budget, absorbing), size, actions.shape[0])

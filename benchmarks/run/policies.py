@@ -17,7 +17,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from benchmarks.instrument.environment import ActionScale, make, spaces
+from benchmarks.instrument.environment import ActionScale, spaces_of
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError
@@ -114,8 +114,7 @@ def play(task: Task, policy: Policy, lanes: int = 1, episodes: int = 10, device:
     with closing(Evaluator(task, episodes)) as evaluator:
         seen = evaluator.evaluate(recorder, 1, device)
         seeds = evaluator.seeds
-    with closing(make(task)) as environment:
-        scale = ActionScale.of(spaces(environment)[1])
+    scale = ActionScale.of(spaces_of(task)[1])
     executed = scale.to_environment(np.stack(recorder.actions, axis=1))
     lengths = seen.lengths[0]
     return Played(seen.returns[0], lengths, [row[:n] for row, n in zip(executed, lengths, strict=True)], seeds)

@@ -31,7 +31,7 @@ from benchmarks.terminal import counted, show_own_warnings
 from .attempts import Attempts
 from .display import Display
 from .interrupts import WARNING, Interrupts
-from .locks import Locks, Stamps
+from .locks import Locks, Stamps, writing
 from .picking import CellLocks
 from .preparation import prepare
 from .progress import Progress
@@ -117,12 +117,10 @@ class _Worker:
 
     def __init__(self, cell: Cell, settings: Settings, locks: Locks) -> None:
         self.cell = cell
-        try:
+        with writing(settings.folder):
             self.log = inside(Path(settings.folder), "logs", f"{cell.cell_id}.log")
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.log.touch()  # an empty folder is removed by whoever tidies up
-        except OSError as error:
-            raise UserError(f"cannot write to {settings.folder}: {error.strerror}; choose another --out") from None
         self.connection, theirs = multiprocessing.Pipe(duplex=False)
         # the cell travels as bytes, so that a config that cannot be read is an error of the worker with a log
         arguments = (theirs, pickle.dumps((cell, settings, locks)), str(self.log))

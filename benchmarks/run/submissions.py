@@ -22,7 +22,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.store.schema import SAFE_NAME
 
 from . import queue
-from .locks import Stamps
+from .locks import Stamps, writing
 
 FILE = "submission.json"
 
@@ -59,17 +59,6 @@ def new_place(folder: Path) -> Path:
             raise UserError(f"{place.parent} is open to others, and jobs load what lies there; remove it")
         place.mkdir(mode=0o700)
     return place
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Say in one line that a results folder cannot be written to."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
 
 
 def submissions(folder: Path) -> Iterator[tuple[Path, Submission]]:

@@ -1,4 +1,4 @@
 """Results on disk: the only room that knows their layout.
 
-Imports kit.errors, files, provenance and tasks.
+May import: kit.errors, files.
 """

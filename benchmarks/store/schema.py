@@ -98,7 +98,7 @@ EVALUATIONS = pa.schema(
     ]
 )
 """Columns of `Store.evaluations`, one row per evaluation episode: the undiscounted true return, its normalised value
-(0 random, 1 expert), the divergence from the expert of the policy and of uniformly random actions at the visited states
+(0 random, 1 expert), the KL to the expert of the policy and of uniformly random actions at the visited states
 (nats; null where it is not defined or not finite), and whether the row belongs to the last scheduled evaluation, the
 one that tables use."""
 

@@ -133,8 +133,8 @@ function ends(spread) {
 
 // -------------------------------------------------------------------------------------------------- learning curves
 
-function curveRows(variant, cell, end) {
-  const curve = cell.curve;
+function curveRows(variant, entry, end) {
+  const curve = entry.curve;
   const values = curve[state.scale === "score" ? "return" : "normalized"];
   const offline = curve.step.at(-1) === 0 && state.axis === "step"; // one level, over the whole width
   const pick = (list) => (offline ? [list.at(-1), list.at(-1)] : list);
@@ -144,8 +144,8 @@ function curveRows(variant, cell, end) {
     told: `${variant.label}: ${figures(y)} [${figures(low[n])}, ${figures(high[n])}] at ${number(x[n], 0)}` }));
 }
 
-function seedRows(variant, cell, end) {
-  return (cell.ids ?? []).map((id) => RUNS.get(id)).filter((run) => run?.counted && run.curve).flatMap((run) => {
+function seedRows(variant, entry, end) {
+  return (entry.ids ?? []).map((id) => RUNS.get(id)).filter((run) => run?.counted && run.curve).flatMap((run) => {
     const values = run.curve[state.scale === "score" ? "return" : "normalized"];
     const offline = run.curve.step.at(-1) === 0 && state.axis === "step";
     const x = offline ? [0, end] : run.curve[state.axis];
@@ -158,14 +158,14 @@ function drawCurves() {
   const variants = shownVariants().filter((variant) => !["random", "expert"].includes(variant.method));
   const keys = [];
   for (const task of shownTasks()) {
-    const found = variants.map((variant) => [variant, cellOf(variant.name, task.name)]).filter(([, cell]) => cell?.curve?.step);
-    const end = Math.max(0, ...found.map(([, cell]) => cell.curve[state.axis].at(-1) ?? 0));
+    const found = variants.map((variant) => [variant, entryOf(variant.name, task.name)]).filter(([, entry]) => entry?.curve?.step);
+    const end = Math.max(0, ...found.map(([, entry]) => entry.curve[state.axis].at(-1) ?? 0));
     if (end === 0) continue;
-    const lines = found.flatMap(([variant, cell]) => curveRows(variant, cell, end));
+    const lines = found.flatMap(([variant, entry]) => curveRows(variant, entry, end));
     const data = { lines, points: lines.filter((row) => !row.offline), references: references(task),
-      seeds: state.seeds ? found.flatMap(([variant, cell]) => seedRows(variant, cell, end)) : [] };
+      seeds: state.seeds ? found.flatMap(([variant, entry]) => seedRows(variant, entry, end)) : [] };
     const numbers = () => [["Method", AXES[state.axis], `${returnTitle()}: mean`, "Lowest seed", "Highest seed"],
-      ...found.flatMap(([variant, cell]) => curveRows(variant, cell, end).map((row) =>
+      ...found.flatMap(([variant, entry]) => curveRows(variant, entry, end).map((row) =>
         [variant.label, number(row.x, 0), figures(row.y), figures(row.low), figures(row.high)]))];
     keys.push(chart(place, task.name, "curves", task.title, { x: AXES[state.axis], y: returnTitle(), data, numbers }));
   }
@@ -235,7 +235,7 @@ function drawNumbers() {
   const variants = DATA.variants.filter((variant) => variant.contestant && state.variants.has(variant.name));
   const keys = [];
   for (const task of shownTasks()) {
-    const rows = variants.flatMap((variant) => DATA.boards.map((one) => [one.demos, cellOf(variant.name, task.name, one)?.[state.scale] ?? []])
+    const rows = variants.flatMap((variant) => DATA.boards.map((one) => [one.demos, entryOf(variant.name, task.name, one)?.[state.scale] ?? []])
       .filter(([, spread]) => spread.length).map(([demos, spread]) => ({ ...looksOf(variant), label: variant.label, x: demos, y: spread[0], ...ends(spread),
         told: `${variant.label}, ${demos} demonstrations: ${figures(spread[0])} ${range(spread, digitsFor([spread[0]]))}` })));
     if (!rows.length) continue;

@@ -117,14 +117,14 @@ function showRun(run) {
       el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...evaluations))) : null);
 }
 
-function showCell(cell) {
-  const digits = digitsFor([cell.score[0]], "score");
-  const verdict = cell.verdict;
+function showEntry(entry) {
+  const digits = digitsFor([entry.score[0]], "score");
+  const verdict = entry.verdict;
   const pairs = [
-    ["Return", cell.score.length ? `${number(cell.score[0], digits)} ${range(cell.score, digits)}, standard deviation ${number(cell.score[3], digits)}` : "–"],
-    ["Normalised", cell.normalized.length ? `${number(cell.normalized[0], 3)} ${range(cell.normalized, 3)}` : "–"],
-    ["KL / KL random", cell.imitation.length ? `${number(cell.imitation[0], 3)} ${range(cell.imitation, 3)}` : ""],
-    ["Runs", `${cell.counted} of ${cell.runs} count`], ["Faults", cell.fault],
+    ["Return", entry.score.length ? `${number(entry.score[0], digits)} ${range(entry.score, digits)}, standard deviation ${number(entry.score[3], digits)}` : "–"],
+    ["Normalised", entry.normalized.length ? `${number(entry.normalized[0], 3)} ${range(entry.normalized, 3)}` : "–"],
+    ["KL / KL random", entry.imitation.length ? `${number(entry.imitation[0], 3)} ${range(entry.imitation, 3)}` : ""],
+    ["Runs", `${entry.counted} of ${entry.runs} count`], ["Faults", entry.fault],
   ];
   if (verdict) {
     const spread = verdict.published[1] === null ? "" : ` ± ${number(verdict.published[1], digits)}`;
@@ -133,9 +133,9 @@ function showCell(cell) {
       ["Verdict", verdictTag(verdict)], ["Source", `${verdict.paper}: ${verdict.source}`],
       ["Known differences", verdict.differences.join("; ")]);
   }
-  const runs = (cell.ids ?? []).map((id) => RUNS.get(id)).filter((run) => run);
+  const runs = (entry.ids ?? []).map((id) => RUNS.get(id)).filter((run) => run);
   const list = runs.map((run) => el("li", {}, el("button", { type: "button", onclick: () => showRun(run) }, run.run_id),
     ` seed ${run.seed}: ${run.counted ? number(run.score, digits) : statusOf(run)}`));
-  open(`${VARIANTS.get(cell.variant).label} on ${TASKS.get(cell.task).title}`, facts(pairs),
+  open(`${VARIANTS.get(entry.variant).label} on ${TASKS.get(entry.task).title}`, facts(pairs),
     list.length ? el("h3", {}, "Runs") : null, list.length ? el("ul", {}, ...list) : null);
 }

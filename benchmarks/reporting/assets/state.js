@@ -18,8 +18,8 @@ function board() {
   return DATA.boards.find((one) => one.demos === state.demos);
 }
 
-function cellOf(variant, task, of = board()) {
-  return of.cells.find((cell) => cell.variant === variant && cell.task === task);
+function entryOf(variant, task, of = board()) {
+  return of.entries.find((entry) => entry.variant === variant && entry.task === task);
 }
 
 function shownTasks() {
@@ -28,7 +28,7 @@ function shownTasks() {
 
 function shownVariants(of = board()) {
   return DATA.variants.filter(
-    (variant) => state.variants.has(variant.name) && of.cells.some((cell) => cell.variant === variant.name && cell.runs),
+    (variant) => state.variants.has(variant.name) && of.entries.some((entry) => entry.variant === variant.name && entry.runs),
   );
 }
 
@@ -164,7 +164,7 @@ function group(legend, ...children) {
 }
 
 function drawFilters() {
-  const present = DATA.variants.filter((v) => board().cells.some((cell) => cell.variant === v.name && cell.runs));
+  const present = DATA.variants.filter((v) => board().entries.some((entry) => entry.variant === v.name && entry.runs));
   const names = present.map((variant) => variant.name);
   const groups = [];
   if (DATA.boards.length > 1) {

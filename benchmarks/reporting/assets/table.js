@@ -25,28 +25,28 @@ function verdictTag(verdict) {
   return tag(verdict.status, `${SIGNS[verdict.status]} ${verdict.status}`);
 }
 
-function entry(cell, digits, best) {
-  const spread = cell[state.scale];
+function written(entry, digits, best) {
+  const spread = entry[state.scale];
   const lines = [];
   if (spread.length) {
     lines.push(el("span", { class: "mean" }, number(spread[0], digits)), el("br"));
-    lines.push(el("span", { class: "range" }, range(spread, digits) || `${cell.counted} seed`), el("br"));
+    lines.push(el("span", { class: "range" }, range(spread, digits) || `${entry.counted} seed`), el("br"));
   } else {
     lines.push(el("span", { class: "mean" }, "–"), el("br"));
   }
-  if (cell.verdict) lines.push(verdictTag(cell.verdict));
-  if (cell.failed) lines.push(" ", el("span", { class: "tag lost" }, `${cell.failed}/${cell.runs} failed`));
-  if (!cell.runs) return el("span", { class: "entry" }, ...lines);
-  const name = `${VARIANTS.get(cell.variant).label} on ${TASKS.get(cell.task).title}: show its runs`;
-  const press = () => showCell(cell);
+  if (entry.verdict) lines.push(verdictTag(entry.verdict));
+  if (entry.failed) lines.push(" ", el("span", { class: "tag lost" }, `${entry.failed}/${entry.runs} failed`));
+  if (!entry.runs) return el("span", { class: "entry" }, ...lines);
+  const name = `${VARIANTS.get(entry.variant).label} on ${TASKS.get(entry.task).title}: show its runs`;
+  const press = () => showEntry(entry);
   return el("button", { type: "button", class: best ? "entry best" : "entry", title: name, onclick: press }, ...lines);
 }
 
 function drawTable() {
   const tasks = shownTasks();
   const variants = shownVariants();
-  const cells = new Map(board().cells.map((cell) => [`${cell.variant}\n${cell.task}`, cell]));
-  const find = (variant, task) => cells.get(`${variant.name}\n${task.name}`);
+  const entries = new Map(board().entries.map((entry) => [`${entry.variant}\n${entry.task}`, entry]));
+  const find = (variant, task) => entries.get(`${variant.name}\n${task.name}`);
   const mean = (variant, task) => find(variant, task)?.[state.scale][0] ?? null;
   const overall = new Map(board().aggregates.map((one) => [one.variant, one]));
   const value = (variant) => {
@@ -73,7 +73,7 @@ function drawTable() {
       el("th", { scope: "row" }, el("span", { class: "name" }, swatch(variant), variant.label)),
       ...tasks.map((task) => {
         const best = variant.contestant && leaders.get(task) !== null && mean(variant, task) === leaders.get(task);
-        return el("td", {}, entry(find(variant, task), digits.get(task), best));
+        return el("td", {}, written(find(variant, task), digits.get(task), best));
       }),
       el("td", {}, el("span", { class: "entry" }, ...last)));
   });
@@ -81,11 +81,11 @@ function drawTable() {
   fill("table", el("table", {}, el("caption", {}, `${title}, ${board().told}`), el("thead", {}, head), el("tbody", {}, ...rows)));
   const shown = variants.flatMap((variant) => tasks.map((task) => find(variant, task)));
   const counts = {};
-  for (const cell of shown) if (cell?.verdict) counts[cell.verdict.status] = (counts[cell.verdict.status] ?? 0) + 1;
+  for (const entry of shown) if (entry?.verdict) counts[entry.verdict.status] = (counts[entry.verdict.status] ?? 0) + 1;
   const told = Object.entries(counts).map(([status, many]) => `${many} ${status}`).join(", ");
-  const failed = shown.reduce((sum, cell) => sum + (cell?.failed ?? 0), 0);
-  const runs = shown.reduce((sum, cell) => sum + (cell?.runs ?? 0), 0);
-  const sources = [...new Set(shown.flatMap((cell) => (cell?.verdict ? [`${cell.verdict.paper}: ${cell.verdict.source}.`] : [])))];
+  const failed = shown.reduce((sum, entry) => sum + (entry?.failed ?? 0), 0);
+  const runs = shown.reduce((sum, entry) => sum + (entry?.runs ?? 0), 0);
+  const sources = [...new Set(shown.flatMap((entry) => (entry?.verdict ? [`${entry.verdict.paper}: ${entry.verdict.source}.`] : [])))];
   fill("table-note", `${runs} runs are shown, ${failed} of them failed or do not count. ` +
     (told ? `Against the paper: ${told}. ` : "") + "Underlined: highest mean among the methods that learn from demonstrations. " + sources.join(" "));
 }

@@ -29,7 +29,7 @@ from benchmarks.plan.grid import makespan
 from benchmarks.run import queue, status, submissions
 from benchmarks.run.checkpoint import Checkpoint
 from benchmarks.run.interrupts import Interrupts
-from benchmarks.run.locks import holders
+from benchmarks.run.locks import holders, writing
 from benchmarks.run.machine import Machine
 from benchmarks.run.memory import most_at_once
 from benchmarks.run.pool import Outcome
@@ -247,7 +247,7 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
     Raises:
         UserError: the folder cannot be written to, a job says what is to be mended, or there were enough attempts.
     """
-    with submissions.writing(folder):
+    with writing(folder):
         put(bytes(PROBE_BYTES), folder, "slurm", "probe").unlink()
     place = seen.logs[seen.jobs[-1].name].parent if seen.jobs else None
     for one in seen.jobs:
@@ -329,7 +329,7 @@ def _in_one_line(folder: Path) -> Iterator[None]:
 
     try:
         # submitit prints the message there, too
-        with contextlib.redirect_stderr(io.StringIO()), submissions.writing(folder):
+        with contextlib.redirect_stderr(io.StringIO()), writing(folder):
             yield
     except (FailedJobError, FailedSubmissionError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["it does not say why"]
