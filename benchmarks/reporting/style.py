@@ -70,7 +70,7 @@ _SPARE = [
 _MARKERS = "osD^vPX<>dph"
 _DASHES = (_SOLID, _DASHED, _DASH_DOT, _LONG, _DOTTED)
 
-_FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm")
+_FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm", "ndi-kde")
 _LAST = ("sac", "expert")
 
 NOTES = {
