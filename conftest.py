@@ -74,9 +74,13 @@ def rows_of_a_run(
         "started": f"2026-01-01T00:00:{seed:02d}Z",
         **changes,
     }
-    schedule = (0,) if method in OFFLINE else steps
+    return run, _evaluations(run, finals, (0,) if method in OFFLINE else steps)
+
+
+def _evaluations(run: dict[str, Any], finals: tuple[float, ...], schedule: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Returns that grow linearly to the last ones."""
     shared = {name: run[name] for name in ("run_id", "method", "task", "demos", "seed")}
-    evaluations = [
+    return [
         {
             **shared,
             "step": step,
@@ -93,7 +97,6 @@ def rows_of_a_run(
         for step in schedule
         for episode, value in enumerate(finals)
     ]
-    return run, evaluations
 
 
 @pytest.fixture(scope="session")

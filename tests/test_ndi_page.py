@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -107,6 +108,29 @@ def test_switches_on_hopper_and_walker2d():
     assert "Neither a floor that stays nor a hundred times the occupancy reward" in text
     for switch in ({"reward.floor_rate": "0"}, {"reward.lambda_f": "0.5"}):
         assert finals(hopper, switch).min() > TASKS["hopper"].expert_return
+
+
+def test_more_switches_on_hopper():
+    text = " ".join(PAGE.split())
+    assert "Nor does a discount of 0.99, an actor without averaging or a weight lambda_pi that does not fall" in text
+    for switch in ({"sac.discount": "0.99"}, {"sac.averaging": "0"}, {"reward.annealed": "false"}):
+        returns = finals("search/switches-hopper", switch)
+        assert len(returns) == 5
+        assert returns.min() > TASKS["hopper"].expert_return
+
+
+def test_a_kernel_does_not_do():
+    text, folder = " ".join(PAGE.split()), ROOT / "results/search/switches-hopper"
+    assert "It has 1,998 to 3,190 at 4,000 steps and at most 343 at the end" in text
+    rows = Store(folder).evaluations().query("method == 'ndi-kde'")
+    returns = rows.groupby(["step", "run_id"])["return"].mean().round()
+    assert (returns[4000].min(), returns[4000].max(), returns[24_000].max(), len(returns[4000])) == (1998, 3190, 343, 5)
+    scores = pd.read_parquet(ROOT / "results/density/hopper-d1-059429ff/scores.parquet")
+    means = scores.groupby(["reward", "behaviour"])["mean"].mean().round(1)
+    assert "the kernel gives its own points 12.6 nats and a held-out block of the same trajectory -14.7" in text
+    assert "where MADE has -0.4 and -1.0" in text
+    for reward, told in (("kde", (12.6, -14.7)), ("made", (-0.4, -1.0))):
+        assert (means[reward, "demonstrations"], means[reward, "held-out block"]) == told
 
 
 def test_the_occupancy_reward_does_not_carry_past_standing_still():

@@ -53,6 +53,47 @@ class Narrow(Walker):
         return super().act(observations)[..., :1].mean(1, keepdim=True)
 
 
+RAISED = {
+    "raise": ValueError("first line\nthe walker stumbled"),
+    "memory": MemoryError(),
+    "float": FloatingPointError("nothing is finite"),
+    "exit": SystemExit(0),
+    "no text": ValueError("byte \udcff"),
+}
+SENT = {
+    "kill": [(os.getpid, signal.SIGKILL)],
+    "interrupt": [(os.getpid, signal.SIGINT)],
+    "interrupt parent": [(os.getppid, signal.SIGINT)],
+    "interrupt twice": [(os.getpid, signal.SIGINT), (os.getpid, signal.SIGTERM)],
+    "interrupt parent twice": [(os.getppid, signal.SIGINT), (os.getppid, signal.SIGTERM)],
+}
+SLEPT = {"interrupt parent twice": 60, "hang": 600}
+
+
+def stumble(fault, problem):
+    """What a walker with this fault does once."""
+    if fault in RAISED:
+        raise RAISED[fault]
+    for process, sent in SENT.get(fault, ()):
+        os.kill(process(), sent)
+    time.sleep(SLEPT.get(fault, 0))
+    if fault == "odd notes":
+        problem.notes[5] = object()
+
+
+def limp(fault, actions, walker, info):
+    """What a walker with this fault gives from then on."""
+    spoilt = {"nan action": actions, "nan policy": walker.weights, "nan info": info["size"]}
+    if fault in spoilt:
+        spoilt[fault][0] = torch.nan
+    if fault == "huge info":
+        info["size"][0] = -1e11
+    if fault == "scalar info":
+        info["size"] = 0.5
+    if fault == "long info":
+        info["size"] = info["size"].repeat(2)
+
+
 def walk(problem, config):
     walker = Narrow(problem) if config.fault == "narrow" else Walker(problem)
     problem.keep(walker=walker)
@@ -67,48 +108,11 @@ def walk(problem, config):
         info = {"size": walker.weights.square().mean((1, 2))}
         time.sleep(pause)
         if environments.steps == config.at:
-            if fault == "raise":
-                raise ValueError("first line\nthe walker stumbled")
-            if fault == "memory":
-                raise MemoryError
-            if fault == "float":
-                raise FloatingPointError("nothing is finite")
-            if fault == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if fault == "interrupt":
-                os.kill(os.getpid(), signal.SIGINT)
-            if fault == "interrupt parent":
-                os.kill(os.getppid(), signal.SIGINT)
-            if fault == "interrupt twice":
-                os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGTERM)
-            if fault == "interrupt parent twice":
-                os.kill(os.getppid(), signal.SIGINT)
-                os.kill(os.getppid(), signal.SIGTERM)
-                time.sleep(60)
-            if fault == "hang":
-                time.sleep(600)
             if fault == "early":
                 return
-            if fault == "exit":
-                raise SystemExit(0)
-            if fault == "no text":
-                raise ValueError("byte \udcff")
-            if fault == "odd notes":
-                problem.notes[5] = object()
+            stumble(fault, problem)
         if environments.steps >= config.at:
-            if fault == "nan action":
-                actions[0] = torch.nan
-            if fault == "nan policy":
-                walker.weights[0] = torch.nan
-            if fault == "nan info":
-                info["size"][0] = torch.nan
-            if fault == "huge info":
-                info["size"][0] = -1e11
-            if fault == "scalar info":
-                info["size"] = 0.5
-            if fault == "long info":
-                info["size"] = info["size"].repeat(2)
+            limp(fault, actions, walker, info)
         environments.step(actions.numpy())
         updates = {"no number": str(environments.steps), "huge number": 2**63}.get(fault, environments.steps)
         yield "done" if fault == "text" else Progress(updates, walker, info)
