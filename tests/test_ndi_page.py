@@ -131,6 +131,9 @@ def test_a_kernel_does_not_do():
     assert "where MADE has -0.4 and -1.0" in text
     for reward, told in (("kde", (12.6, -14.7)), ("made", (-0.4, -1.0))):
         assert (means[reward, "demonstrations"], means[reward, "held-out block"]) == told
+    wide = finals("search/kde", {"density.noise": "[0.5]"})
+    assert "three seeds end at 3,197, 1,021 and 2,838" in text
+    assert [f"{value:,.0f}" for value in wide] == ["3,197", "1,021", "2,838"]
 
 
 def test_the_occupancy_reward_does_not_carry_past_standing_still():
