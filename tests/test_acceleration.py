@@ -61,8 +61,7 @@ def test_bfloat16_products_give_the_gradients_of_single_precision_up_to_rounding
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_learner_takes_the_steps_of_a_plain_one(point_problem, batch):
-    # with the actor in every update: to compile one without it, too, takes as long again
-    plain, compiled = (learner(point_problem, compile=compile, actor_period=1) for compile in (False, True))
+    plain, compiled = (learner(point_problem, compile=compile) for compile in (False, True))
     with warnings.catch_warnings():
         warnings.simplefilter("error", AccelerationWarning)  # it must not fall back
         for _ in range(4):

@@ -1,7 +1,7 @@
 """The command line, one file per verb or group of verbs; no logic that a notebook would want.
 
-No room imports it. Every verb's file is read for every command, so what is slow to import is
-imported inside the verbs that need it.
+No room imports it. Every verb's file is read for every command, so what is slow to import is imported inside the verbs
+that need it.
 
 May import: kit.errors, plan, instrument, experts, data, store, run, experiment, reporting, tasks, files, provenance,
 terminal.

@@ -17,7 +17,7 @@ def unusual(board: Board, variant: str, task: str) -> str:
     """What is unusual about an entry: its seeds, or a budget that most methods did not have."""
     sample, number = board.sample(variant, task), len(board.scores(variant, task))
     seeds = sample.fault or (counted(number, "seed") if number not in (0, board.usual_seeds) else "")
-    steps = f"{sample.budget:,} steps" if sample.budget not in (0, board.usual_budget(task)) else ""
+    steps = f"{sample.budget:,} steps" if sample.budget not in (0, board.usual_budgets.get(task)) else ""
     return ", ".join(filter(None, [seeds, steps]))
 
 

@@ -273,11 +273,14 @@ class Board:
         sizes = Counter(len(sample.places) for sample in self._samples.values())
         return max(sizes, key=lambda size: (sizes[size], size))
 
-    def usual_budget(self, task: str) -> int:
-        """The environment steps that most methods had on a task, of equally many the larger; 0 if none made any."""
-        samples = [sample for (_, where), sample in self._samples.items() if where == task]
-        given = Counter(sample.budget for sample in samples if sample.budget)
-        return max(given, key=lambda budget: (given[budget], budget), default=0)
+    @cached_property
+    def usual_budgets(self) -> dict[str, int]:
+        """By task with any, the environment steps that most methods had there, of equally many the larger."""
+        given: dict[str, Counter[int]] = {}
+        for (_, task), sample in self._samples.items():
+            if sample.budget:
+                given.setdefault(task, Counter())[sample.budget] += 1
+        return {task: max(found, key=lambda budget: (found[budget], budget)) for task, found in given.items()}
 
     def normalized(self, variant: str) -> dict[str, np.ndarray]:
         """Normalised final scores (seeds,) of a variant by task; without tasks whose references are unknown."""
