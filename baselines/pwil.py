@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.kit.bounds import Count, NonNegative, Positive
+from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Method, Problem, Progress, Transition
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.replay import Experience
@@ -42,7 +42,7 @@ class PWILConfig:
     beta: NonNegative = 5.0
     """How fast the reward falls with the cost (paper, equation 6)."""
     horizon: Count = 1000
-    """T, steps of a full episode: the time limit of all the suite's tasks."""
+    """T, steps of a full episode: the task's time limit, which is 1,000 on all tasks of the suite but Balance (50)."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner. As for NDI, a quarter of every batch are demonstrated transitions; their reward is alpha, as
     that of the 50,000 with which the authors fill the replay in advance."""
@@ -61,12 +61,12 @@ class Coupling:
         atoms = np.concatenate([demonstrations.observations, demonstrations.actions], axis=1).astype(np.float64)
         std = atoms.std(0)
         self.scale = np.where(std < 1e-6, 1.0, std)  # acme's rule for what does not vary
-        self.atoms = atoms / self.scale
+        self.atoms, self.left = atoms / self.scale, np.empty(len(atoms))
         self.reset()
 
     def reset(self) -> None:
         """Begin an episode: all atoms are whole."""
-        self.left = np.full(len(self.atoms), 1 / len(self.atoms))
+        self.left[:] = 1 / len(self.atoms)
 
     def reward(self, observation: np.ndarray, action: np.ndarray) -> float:
         """Reward in [0, alpha] of the episode's next step, from raw s (d,) and a (A,); spends atoms."""
@@ -82,7 +82,7 @@ class Coupling:
         return float(self.config.alpha * np.exp(-sharpness * cost)) if enough else 0.0
 
 
-class CoupledExperience:
+class CoupledExperience(Composite):
     """Experience whose transitions get their reward as they are stored.
 
     Args:
@@ -91,9 +91,12 @@ class CoupledExperience:
         experience: where the transitions go.
     """
 
+    state = ("left",)
+
     def __init__(self, problem: Problem, config: PWILConfig, experience: Experience) -> None:
         self.experience = experience
         self.couplings = [Coupling(demonstrations, config) for demonstrations in problem.demonstrations]
+        self.left = [torch.from_numpy(coupling.left) for coupling in self.couplings]  # the same memory
 
     def add(self, transition: Transition) -> None:
         """Store one environment step of every lane with its reward."""
@@ -102,15 +105,6 @@ class CoupledExperience:
         self.experience.add(transition._replace(rewards=rewards))
         for lane in np.flatnonzero(transition.terminated | transition.truncated):
             self.couplings[lane].reset()
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is left of every lane's atoms."""
-        return {"left": [torch.tensor(coupling.left) for coupling in self.couplings]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-        for coupling, left in zip(self.couplings, state["left"], strict=True):
-            coupling.left = left.cpu().numpy().copy()
 
 
 def train(problem: Problem, config: PWILConfig) -> Iterator[Progress]:

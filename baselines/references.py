@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.kit.bounds import Count, Positive
 from benchmarks.kit.contract import Method, Problem, Progress
-from benchmarks.kit.interaction import interact
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
@@ -63,13 +63,19 @@ class OracleConfig:
 
 
 def train_sac(problem: Problem, config: OracleConfig) -> Iterator[Progress]:
-    """Soft actor-critic on the task's own reward: checks the learner and trains experts; not an imitator."""
+    """Soft actor-critic on the task's own reward: checks the learner and trains experts; not an imitator.
+
+    Raises:
+        UserError: demonstrations are to be cloned, of which it has none.
+    """
+    if config.sac.cloned:
+        raise UserError("sac has no demonstrations to clone: sac.sac.cloned must be 0")
     standardise = Standardiser.identity(problem, config.observed)
     learner = SAC(problem, config.sac, standardise)
     experience = Experience(problem, standardise, config.sac.batch_size)
     problem.keep(learner=learner, experience=experience)
     info: dict[str, torch.Tensor] = {}
-    for updates in interact(problem, learner.explore, experience, config.sac.warmup, config.sac.updates_per_step):
+    for updates in learner.interact(problem, experience):
         if problem.environments.steps % config.steps_per_update:
             updates = 0
         if config.standardise and updates and not learner.updates:

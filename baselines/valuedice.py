@@ -61,13 +61,13 @@ class ValueDICEConfig(StepConfig):
     batch_size: Count = 256
     """Demonstrated, and as many replayed, transitions per lane and update."""
     updates_per_step: Count = 5
-    """Updates per environment step."""
+    """Online: updates per environment step."""
     warmup: Steps = 2000
-    """Environment steps with uniformly random actions."""
+    """Online: environment steps with uniformly random actions (at most a tenth of the budget)."""
     learning_starts: Steps = 1000
-    """Environment steps before the first update."""
+    """Online: environment steps before the first update (at most a tenth of the budget)."""
     exploration_noise: NonNegative = 0.1
-    """Standard deviation of the Gaussian noise on the behaviour's deterministic action."""
+    """Online: standard deviation of the Gaussian noise on the behaviour's deterministic action."""
     offline_updates: Count = 100_000
     """Updates of the offline method, which has no environment steps to count by; no source says how many."""
 

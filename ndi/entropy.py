@@ -5,7 +5,8 @@ transition's share of the entropy in nats, up to a constant:
 
 distance   r_f of the paper's fixed critic f = log(c |s' - s|^2 + 1), in closed form (occupancy.py).
 learned    r_f of a critic that climbs the NWJ bound E[f(s, s')] - E[exp f(s, s~')] / e; the bound holds for any f. The
-           states are smoothed, since s' is almost a function of s and their mutual information has no upper limit.
+           states are smoothed while it learns, since s' is almost a function of s and their mutual information has
+           no upper limit.
 particles  d log |s' - n_k(s')| with n_k the k-th nearest of the batch's next states: the Kozachenko-Leonenko estimate
            of H[s'] without its constants, as in RE3 (Seo et al., arXiv 2102.09430).
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.kit.composite import Composite
+from benchmarks.kit.composite import Composite, assign
 from benchmarks.kit.contract import Problem
 from benchmarks.kit.networks import MLP
 from benchmarks.kit.optimiser import Adam
@@ -82,7 +83,7 @@ class FixedCritic(Composite):
 class LearnedCritic(Composite):
     """r_f of a critic that is learned from the agent's transitions while the agent learns.
 
-    The marginals are those of the last batch.
+    The marginals are those of the batch before: a transition that is scored must not be among its own samples.
 
     Args:
         problem: the cell.
@@ -92,7 +93,7 @@ class LearnedCritic(Composite):
         learning_rate: Adam's step size.
     """
 
-    state = ("network", "optimiser", "streams", "states", "following")
+    state = ("network", "optimiser", "streams", "states", "following", "next_states", "next_following")
     OTHERS = 16
     """Samples of either marginal; a batch that is smaller is repeated."""
 
@@ -105,8 +106,8 @@ class LearnedCritic(Composite):
         self.network = MLP(problem.streams("entropy critic"), (2 * size, *hidden, 1), F.softplus)
         self.optimiser = Adam(self.network.parameters(), learning_rate, maximize=True)
         self.streams = problem.streams("entropy")
-        self.states, self.following = (
-            torch.zeros(problem.lanes, self.OTHERS, size, device=problem.device) for _ in range(2)
+        self.states, self.following, self.next_states, self.next_following = (
+            torch.zeros(problem.lanes, self.OTHERS, size, device=problem.device) for _ in range(4)
         )
 
     def critic(self, states: Tensor, following: Tensor) -> Tensor:
@@ -121,8 +122,8 @@ class LearnedCritic(Composite):
         bound = mutual_information_bound(self.critic, states, following, following.roll(1, dims=1))
         self.optimiser.descend(bound)
         kept = torch.arange(self.OTHERS, device=states.device) % states.shape[1]
-        self.states.copy_(states[:, kept])
-        self.following.copy_(following[:, kept])
+        assign((self.states, self.following), (self.next_states, self.next_following))
+        assign((self.next_states, self.next_following), (states[:, kept], following[:, kept]))
 
     @torch.no_grad()
     def __call__(self, states: Tensor, following: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ class MADE(Density):
         generator = torch.Generator().manual_seed(0)
         orders = [torch.arange(D)] + [torch.randperm(D, generator=generator) for _ in range(heads - 1)]
         degrees = [torch.stack(orders) + 1]  # a dimension's place in the order, 1 to D
-        degrees += [(torch.arange(width) % max(D - 1, 1) + 1).expand(heads, -1) for width in config.hidden]
+        # spread over all places, also by a layer that is narrower than the input
+        degrees += [(torch.arange(w) * max(D - 1, w) // w % max(D - 1, 1) + 1).expand(heads, -1) for w in config.hidden]
         masks = [inputs[:, :, None] <= outputs[:, None, :] for inputs, outputs in pairwise(degrees)]
         strict = degrees[-1][:, :, None] < degrees[0][:, None, :]
         masks.append(strict.repeat_interleave(3 * config.components, dim=2))  # mean, log std, weight per component

@@ -44,10 +44,11 @@ class NDIConfig:
             cloning=20.0,
         )
     )
-    """The shared learner. Its temperature is `reward.lambda_pi` / k and not tuned (`sac.temperature` has no part):
-    tuned to an entropy that the demonstrations do not have it would rise without end. With the usual discount of 0.99 a
-    moment of standing still costs less than 1 % of the value, which a critic cannot tell, and beginnings are put off
-    for ever. A quarter of every batch are demonstrated transitions with the same reward."""
+    """The shared learner. Its temperature is `reward.lambda_pi` / k and not tuned (`sac.temperature` has no part, nor
+    has lambda_pi where `sac.target_entropy` is set): tuned to an entropy that the demonstrations do not have it would
+    rise without end. With the usual discount of 0.99 a moment of standing still costs less than 1 % of the value, which
+    a critic cannot tell, and beginnings are put off for ever. A quarter of every batch are demonstrated transitions
+    with the same reward."""
 
 
 def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
@@ -62,7 +63,7 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
 
     if not problem.keep(learner=learner, experience=experience, density=density, reward=reward):
         density.fit(problem, experience.demonstrations)
-        reward.calibrate(density.on_demonstrations(experience.demonstrations))
+        reward.floor.calibrate(density.on_demonstrations(experience.demonstrations))
         learner.begin(problem, experience.demonstrations)
     experience.label(lambda batch: density.log_density(batch.observations, batch.actions))  # q is fixed
 

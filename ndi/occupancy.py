@@ -42,20 +42,6 @@ def mutual_information_bound(critic: Critic, states: Tensor, following: Tensor, 
     return critic(states, following).mean(-1) - critic(states, shuffled).exp().mean(-1) / math.e
 
 
-def saelbo(policy_entropy: Tensor, initial_entropy: Tensor, noise_entropy: Tensor, information: Tensor,
-           discount: float) -> Tensor:  # fmt: skip
-    """Lower bound of the occupancy entropy H[rho_pi(s, a)], nats.
-
-    Args:
-        policy_entropy: E_rho H[pi(.|s)].
-        initial_entropy: H[p0].
-        noise_entropy: H[s'|s, a], the dynamics' own.
-        information: I(s; s') or a lower bound of it.
-        discount: gamma.
-    """
-    return policy_entropy + (1 - discount) * initial_entropy + discount * (information + noise_entropy)
-
-
 @dataclass(frozen=True)
 class Moments:
     """Mean and total variance of a state distribution, per lane."""

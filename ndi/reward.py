@@ -8,9 +8,9 @@ and lambda_pi H[pi] are weighed against each other in nats on every task, whatev
 literal    u = log q(s, a), k = `unit`: the objective as it reads. Mostly negative, so that falling early pays.
 practical  u = max(log q - b, 0), k = (m - b) / `scale`, with m the demonstrations' mean log density and r_f without its
            running mean. The floor b rises with the agent: it begins below the agent's first transitions and follows
-           their median, some nats below, never down and never above the least likely demonstrated transition. So the
-           reward tells apart what the agent does now, near the demonstrations or far from them, and what it has
-           reached already is worth little. u >= 0: by it staying alive is never worse than falling.
+           their median, some nats below, never down and never above the least likely demonstrated transition (of 4,096
+           at most). So the reward tells apart what the agent does now, near the demonstrations or far from them, and
+           what it has reached already is worth little. u >= 0: by it staying alive is never worse than falling.
 
 The density stays fixed in both; only the affine map of its values moves. With the floor b and `annealed`, alpha keeps
 the value lambda_pi / k that it has at the highest floor: while b is below, the policy's entropy weighs
@@ -52,7 +52,7 @@ class RewardConfig:
     entropy: Literal["distance", "raw-distance", "learned", "particles"] = "distance"
     """What estimates the occupancy's entropy (entropy.py); "raw-distance" is the paper's, not divided by d."""
     critic_scale: Positive = 1.0
-    """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states and per dimension."""
+    """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states; d counts dropped dimensions, too."""
     unit: Positive = 1.0
     """Literal: k, nats per unit of reward."""
     scale: Positive = 3.0
@@ -131,10 +131,6 @@ class NDIReward(Composite):
         self.use_occupancy = bool((self.lambda_f != 0).any())
         self.floor, self.entropy = Floor(problem, config), _entropy(problem, config, discount)
         self.offset = torch.zeros(problem.lanes, 1, device=problem.device)
-
-    def calibrate(self, values: Tensor) -> None:
-        """Read the scale off the demonstrations' log densities (L, N)."""
-        self.floor.calibrate(values)
 
     @property
     def practical(self) -> bool:

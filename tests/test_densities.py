@@ -52,6 +52,13 @@ def test_made_is_strictly_autoregressive_in_every_ordering(point_problem):
                 assert (before != 0).all()
 
 
+def test_layers_narrower_than_the_input_leave_no_predecessor_unseen(point_problem):
+    made = MADEConfig(hidden=(24, 16)).build(sized(point_problem(), 30, 10))
+    x = torch.randn(1, 64, 40, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    gradient = torch.autograd.grad(made.log_conditionals(x)[:, 0, :, 39].sum(), x)[0].abs().sum((0, 1))
+    assert (gradient[:36] > 0).all()  # the last three fall between the places of two units
+
+
 def test_made_stays_autoregressive_through_a_fit(point_problem):
     problem = point_problem(seeds=(0, 1))
     made = MADEConfig(hidden=(16,), fit=FitConfig(steps=50, weight_decay=0.1, averaging=0.9)).build(problem)

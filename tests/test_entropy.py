@@ -47,6 +47,17 @@ def test_the_learned_critics_reward_is_that_of_the_optimal_one(learned):
     assert found.mean().item() == pytest.approx(best.mean().item(), abs=0.3)
 
 
+def test_a_transition_is_not_scored_against_itself(point_problem):
+    """What the last batch was makes no difference to its scores, where next to nothing is learned from it."""
+    batches, scores = [pairs(32, seed) for seed in range(3)], []
+    for last in batches[1:]:
+        critic = LearnedCritic(point_problem(), discount=0.99, learning_rate=1e-12)
+        critic.follow(*batches[0])
+        critic.follow(*last)
+        scores.append(critic(*batches[1]))
+    torch.testing.assert_close(*scores)
+
+
 def test_particles_measure_the_entropy_in_nats(point_problem):
     """To stretch the states by 3 adds d log 3 nats."""
     s, following = pairs(64, seed=0)
@@ -89,6 +100,7 @@ def test_a_restored_estimate_goes_on_as_it_was(point_problem, make):
 def test_lanes_do_not_touch_each_other(point_problem, make):
     together, alone = make(point_problem(seeds=(0, 1))), make(point_problem(seeds=(1,)))
     s, following = pairs(8, 0, lanes=2)
-    together.follow(s, following)
-    alone.follow(s[1:], following[1:])
+    for _ in range(2):
+        together.follow(s, following)
+        alone.follow(s[1:], following[1:])
     torch.testing.assert_close(together(s, following)[1:], alone(s[1:], following[1:]))

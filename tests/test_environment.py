@@ -43,6 +43,11 @@ class Words(Forgetful):
     observation_space = gym.spaces.Dict({"word": gym.spaces.Box(0, 1, (2,))})
 
 
+class Unlicensed(Forgetful):
+    def __init__(self):
+        raise RuntimeError("no licence")
+
+
 class Boundless(Forgetful):
     action_space = gym.spaces.Box(-np.inf, np.inf, (1,))
 
@@ -75,6 +80,7 @@ def registered(monkeypatch):
     monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.envs.registration.registry))
     gym.register("Forgetful-v0", Forgetful, max_episode_steps=5)
     gym.register("Words-v0", Words, max_episode_steps=5)
+    gym.register("Unlicensed-v0", Unlicensed, max_episode_steps=5)
     gym.register("Boundless-v0", Boundless, max_episode_steps=5)
     gym.register("Endless-v0", Forgetful)
     gym.register("Counting-v0", Counting, max_episode_steps=5)
@@ -255,6 +261,7 @@ def test_training_seeds_are_never_those_of_evaluation_or_demonstrations():
     ("env_id", "message"),
     [
         ("Hoper-v5", "cannot open environment Hoper-v5"),
+        ("Unlicensed-v0", "cannot open environment Unlicensed-v0: RuntimeError: no licence"),
         ("Words-v0", "observation space of Words-v0 must be a flat Box"),
         ("Boundless-v0", "actions of Boundless-v0 must be bounded"),
         ("Endless-v0", "no time limit"),

@@ -140,6 +140,13 @@ def test_what_is_not_plain_is_noted_for_the_record(point_problem, monkeypatch, w
         assert problem.notes == {"learner": "plain"}
 
 
+def test_a_run_that_is_gone_on_with_in_another_form_names_both(point_problem):
+    problem = replace(point_problem(), restored={})
+    for config in (SACConfig(compile=True), SACConfig(compile=True), SACConfig()):
+        carried_out("learner", lambda *_: (None,), lambda *_: {}, problem, config, ())
+    assert problem.notes == {"learner": "plain, then compiled, then plain"}
+
+
 def test_one_process_compiles_at_a_time():
     with alone("a step"):
         (path,) = (forms.cache_folder() / "locks").iterdir()

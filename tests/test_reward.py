@@ -56,7 +56,7 @@ def by_hand(states, following, demonstrated=0, scale=1.0):
 
 def calibrated(problem, config, demonstrated=DEMONSTRATED):
     reward = NDIReward(problem, config, DISCOUNT)
-    reward.calibrate(torch.tensor(demonstrated).expand(problem.lanes, -1))
+    reward.floor.calibrate(torch.tensor(demonstrated).expand(problem.lanes, -1))
     return reward
 
 

@@ -208,7 +208,7 @@ def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
         ("nan action", "an action in training was not finite", AT),
         ("nan policy", "an action in .* was not finite", AT),
         ("nan info", "size was nan", 20),
-        ("huge info", r"size was -1e\+11", 20),
+        ("huge info", "size was -inf", 20),
     ],
 )
 def test_a_diverged_lane_does_not_stop_its_neighbour(tmp_path, fault, error, step):
@@ -232,7 +232,7 @@ def test_an_explosion_between_evaluations_is_seen_at_a_step_and_not_by_a_clock(t
     for name in ("straight", "broken"):
         runs = Store(tmp_path / name).runs().set_index("seed")
         assert runs["status"].to_dict() == {0: "diverged", 1: "completed"}
-        assert runs["error"][0] == f"size was -1e+11 (step {AT + 3}, update {AT + 3})"
+        assert runs["error"][0] == f"size was -inf (step {AT + 3}, update {AT + 3})"
 
 
 def test_a_lane_with_a_return_that_is_not_finite_has_diverged(tmp_path, monkeypatch):

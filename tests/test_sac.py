@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from baselines.references import OracleConfig, train_sac
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.interaction import interact
 from benchmarks.kit.replay import Batch, Experience
 from benchmarks.kit.sac import SAC, SACConfig
@@ -253,3 +255,8 @@ def test_averaging_changes_what_is_handed_over_and_nothing_that_is_learnt(point_
         averaged.update(batch)
     for ours, theirs in zip(plain.policy.parameters(), averaged.policy.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_sac_on_the_true_reward_has_nothing_to_clone(point_problem):
+    with pytest.raises(UserError, match=r"sac\.sac\.cloned must be 0"):
+        next(train_sac(point_problem(privileged=True), OracleConfig(sac=replace(SMALL, cloned=10))))

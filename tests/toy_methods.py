@@ -87,7 +87,7 @@ def limp(fault, actions, walker, info):
     if fault in spoilt:
         spoilt[fault][0] = torch.nan
     if fault == "huge info":
-        info["size"][0] = -1e11
+        info["size"][0] = -torch.inf
     if fault == "scalar info":
         info["size"] = 0.5
     if fault == "long info":

@@ -10,10 +10,6 @@ from torch import Tensor
 
 from benchmarks.kit.contract import Environments, Policy, TanhGaussian, Transition
 
-LARGEST = 1e10
-"""A diagnostic beyond it, of either sign, has exploded: as a squared error it is one of 100,000, several times the
-return of any task's expert, and a learner that has come so far does not come back."""
-
 
 class ContainedEnvironments:
     """The learner's environments as a method sees them; an action that is not finite is replaced by zero.
@@ -93,7 +89,7 @@ def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
 
 
 def check_info(info: Mapping[str, Tensor], lanes: int, diverged: Callable[[int, str], None]) -> None:
-    """Report the lanes in which a diagnostic (L,) is NaN or lies beyond `LARGEST`.
+    """Report the lanes in which a diagnostic (L,) is not finite.
 
     Raises:
         TypeError: a diagnostic is no tensor with one number per lane.
@@ -102,5 +98,5 @@ def check_info(info: Mapping[str, Tensor], lanes: int, diverged: Callable[[int, 
         if not isinstance(values, Tensor) or values.shape != (lanes,):
             kind = f"of shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
             raise TypeError(f"the diagnostic {name} must be a tensor of shape ({lanes},), one per lane; it is {kind}")
-        for lane in (~(values.abs() <= LARGEST)).nonzero()[:, 0].tolist():
+        for lane in (~values.isfinite()).nonzero()[:, 0].tolist():
             diverged(lane, f"{name} was {values[lane].item():.3g}")

@@ -17,7 +17,7 @@ class Composite:
     counters."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of every attribute, by its name; tensors as copies."""
+        """The state of every attribute, by its name; tensors as copies, what modules give as it is."""
         return {name: _state(getattr(self, name)) for name in self.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

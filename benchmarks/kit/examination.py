@@ -46,8 +46,11 @@ def carried_out(
         UserError: the precision is not to be had on this device.
     """
     form = config.form(problem.budget, lambda: fastest(problem.device))
-    if form != Form():
-        problem.notes[name] = str(form)
+    # a run that is gone on with may have been in another form until now
+    told = problem.notes.get(name, str(form) if problem.restored is None else str(Form()))
+    told = told if told.split(", then ")[-1] == str(form) else f"{told}, then {form}"
+    if told != str(Form()):
+        problem.notes[name] = told
 
     def failed() -> None:
         problem.notes[name] = str(dataclasses.replace(form, compile=False))

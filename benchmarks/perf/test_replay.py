@@ -56,7 +56,7 @@ def test_replay_adding(measure, lanes):
 
 def ndi(config, problem, kept):
     density, reward = config.build(problem), NDIReward(problem, RewardConfig(), SACConfig.discount)
-    reward.calibrate(density.on_demonstrations(kept.demonstrations))
+    reward.floor.calibrate(density.on_demonstrations(kept.demonstrations))
     log_density = lambda batch: density.log_density(batch.observations, batch.actions)  # noqa: E731
     kept.label(log_density)
     return lambda batch: reward(log_density(batch), reward.look(batch, kept))
