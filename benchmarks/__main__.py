@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from .cli.compare import compare
@@ -18,8 +16,7 @@ from .cli.report import report
 from .cli.run import run
 from .cli.status import status
 from .cli.store import store_app
-from .kit.errors import UserError
-from .terminal import accept_all_characters, plain, show_own_warnings
+from .terminal import accept_all_characters, answered, show_own_warnings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,17 +32,10 @@ for name, group in {"demos": demos_app, "experts": experts_app, "store": store_a
 
 
 def main() -> None:
-    """Entry point: mistakes of the user, and files that are not theirs, become one line and exit code 2."""
+    """Entry point."""
     accept_all_characters()
     show_own_warnings()
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {plain(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except PermissionError as error:
-        print(f"error: {plain(str(error.filename))}: {error.strerror}", file=sys.stderr)
-        sys.exit(2)
+    answered(app)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,15 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from benchmarks.kit.errors import UserError
 
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters but tab and line end, and those that turn the direction of writing."""
@@ -116,6 +118,30 @@ def print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """A number of things: "1 process", "2 processes"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def answered(command: Callable[[], Any]) -> None:
+    """Run the command of an entry point: mistakes of the user, and files that are not theirs, become one line.
+
+    Raises:
+        SystemExit: with code 2 after such a line.
+    """
+    try:
+        command()
+    except UserError as error:
+        told = str(error)
+    except PermissionError as error:
+        told = f"{error.filename}: {error.strerror}"
+    else:
+        return
+    print(f"error: {plain(told)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def spanned(numbers: Collection[int], noun: str) -> str:
+    """The span of some numbers of things: "5 seeds", "3 to 5 seeds"."""
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    return counted(low, noun) if low == high else f"{low} to {high} {noun}s"
 
 
 def duration(seconds: float) -> str:

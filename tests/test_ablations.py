@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import pytest
 from rich.console import Console
@@ -62,6 +63,28 @@ def test_draws_of_demonstrations_tell_how_much_of_the_spread_is_theirs(fill, a_r
     (told,) = [note for note in tables.returns_table(board).notes if note.startswith("Demonstrations")]
     assert told.startswith("Demonstrations: 1 whole episode per draw from")
     assert told.endswith("not the same for every method.")
+
+
+def test_a_run_that_does_not_count_is_no_part_of_the_spread(fill, a_run):
+    store = fill({})
+    for draw, seed in product(range(2), range(3)):
+        spoilt = {"status": "failed"} if seed == 2 else {}
+        run, rows = a_run("bc", seed=seed, draw=draw, finals=(500 + 100 * draw + 90_000 * (seed == 2),) * 2, **spoilt)
+        run_id = f"{run['run_id']}.{draw}"
+        store.write(run | {"run_id": run_id, "episode_ids": [draw]}, [row | {"run_id": run_id} for row in rows])
+    (found,) = ablations.ablations(arranged(store).at(1))
+    (told,) = [note for note in ablations.ablation_table(found).notes if "variance" in note]
+    assert "Hopper 100% [100%, 100%] of 58², 2 by 2." in told
+
+
+def test_a_methods_own_setting_may_have_the_name_of_a_column(tmp_path, a_run):
+    store = Store(tmp_path)
+    for kept, seed in product(range(2), range(2)):
+        run, rows = a_run("bc", seed=seed, config=json.dumps({"subsample": kept}))
+        store.write(run | {"run_id": f"bc.{kept}.{seed}"}, [row | {"run_id": f"bc.{kept}.{seed}"} for row in rows])
+    results = arranged(store)
+    assert [variant.name for variant in results.variants] == ["bc[config.subsample=0]", "bc[config.subsample=1]"]
+    assert results.superseded == ()
 
 
 def test_a_single_draw_is_named(tmp_path, a_run):

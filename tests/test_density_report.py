@@ -185,8 +185,23 @@ def test_settings_of_wrong_types_are_named(tmp_path, changes, fault):
     report.write(tmp_path, settings | changes, rows)
     with pytest.raises(UserError, match=fault):
         report.Diagnostics.read(tmp_path)
-    report.write(tmp_path, settings, rows.assign(earned="much"))
-    with pytest.raises(UserError, match="earned: no numbers"):
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda rows: rows.assign(earned="much"), "earned: no numbers"),
+        (lambda rows: rows.assign(earned=np.nan), "a number is not finite"),
+        (lambda rows: rows[rows["behaviour"] != "bc"], "lacks behaviours"),
+        (lambda rows: rows[(rows["behaviour"] != "random") | (rows["seed"] == 0)], "lacks behaviours"),
+        (lambda rows: rows.assign(reward="other"), "lacks behaviours"),
+        (lambda rows: rows[:0], "lacks behaviours"),
+    ],
+)
+def test_rows_that_cannot_be_reported_are_named(tmp_path, spoil, fault):
+    settings, rows = found_in({"made": rising})
+    report.write(tmp_path, settings, spoil(rows))
+    with pytest.raises(UserError, match=fault):
         report.Diagnostics.read(tmp_path)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks.kit.errors import UserError
 from benchmarks.reporting import gate, statistics
 from benchmarks.reporting.comparison import UNDECIDED, WORSE
 from benchmarks.reporting.gate import FINE, IDENTICAL, MISSING, Line, judge
@@ -120,6 +121,14 @@ def test_verdicts(generator):
     assert judge([a_line(generator), a_line(generator, spread=0.5)]).verdict == UNDECIDED
     assert judge([a_line(generator, same=True)]).verdict == FINE
     assert judge([a_line(generator, same=True), a_line(generator, absent=True)]).verdict == WORSE
+
+
+def test_nothing_compared_proves_nothing(runs):
+    assert judge([]).verdict == UNDECIDED
+    results = results_of(runs("then", [800, 810]))
+    assert len(gate.pairs(results, results, " bc ,")) == 1
+    with pytest.raises(UserError, match="the reference has no runs of gail, red; choose others"):
+        gate.pairs(results, results, "bc, red,gail")
 
 
 def test_a_line_that_is_identical_takes_no_power_from_others(generator):

@@ -52,8 +52,8 @@ def test_methods_that_take_no_environment_steps_make_no_figure_by_themselves(fil
 
 
 def test_a_label_is_drawn_as_it_stands(fill):
-    label = r"W $\foo$ & 50% a|b_c"
-    results = arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, label=label))
+    odd = {"label": r"W $\foo$ & 50% a|b_c", "env_id": r"$\bad$-v5"}
+    results = arranged(fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, **odd))
     for figure in (plots.learning_curves(results.at(1)), plots.aggregates(results.at(1))):
         figure.canvas.draw()  # a formula that cannot be read raises here
 
@@ -92,6 +92,15 @@ def test_nothing_to_draw_gives_no_figure(fill, a_run):
     store.write(a_run("gail", status="failed")[0], [])
     results = arranged(store)
     assert plots.learning_curves(results.at(1)) is plots.aggregates(results.at(1)) is None
+
+
+def test_seeds_that_share_no_evaluation_have_no_curve(fill, a_run):
+    store = fill({("gail", "hopper"): 700})
+    for seed in (0, 1):
+        run, rows = a_run("dac", seed=seed, finals=(500, 500))
+        store.write(run, [row | {"step": row["step"] + seed} for row in rows if row["final"]])
+    figure = plots.learning_curves(arranged(store).at(1))
+    assert not any("DAC" in str(line.get_label()) for axes in figure.axes for line in axes.lines)
 
 
 def test_many_long_labels_leave_room_for_the_panels(fill, a_run):

@@ -138,7 +138,21 @@ def test_metadata_that_make_no_sense_are_one_clear_line(folder, foreign, changes
 
 def test_rows_of_another_size_than_the_space_are_refused(folder, foreign):
     foreign(ID, spoil=lambda arrays: arrays.update(observations=np.zeros((31, 12))))
-    with pytest.raises(UserError, match=r"the observations of episode 2 have shape \(12,\), their space \(11,\)"):
+    with pytest.raises(UserError, match=r"the observations of episode 2 have shape \(12,\), not \(11,\)"):
+        datasets.prepare(HOPPER, ID)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"rewards": np.full(30, b"one")}, "the rewards of episode 2 are no numbers"),
+        ({"terminations": np.zeros((30, 2), bool)}, r"the terminations of episode 2 have shape \(2,\), not \(\)"),
+        ({"rewards": np.zeros((30, 3))}, r"the rewards of episode 2 have shape \(3,\), not \(\)"),
+    ],
+)
+def test_columns_that_are_no_numbers_of_their_shape_are_refused(folder, foreign, changes, reason):
+    foreign(ID, spoil=lambda arrays: arrays.update(changes))
+    with pytest.raises(UserError, match=reason):
         datasets.prepare(HOPPER, ID)
 
 

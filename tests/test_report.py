@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.kit.errors import UserError
+from benchmarks.reporting import html
 from benchmarks.reporting.building import build
 from benchmarks.reporting.payload import sentence
 from benchmarks.reporting.results import Results
@@ -56,7 +57,7 @@ def test_files_of_an_earlier_build_are_removed_and_others_kept(fill, tmp_path):
     fill({("bc", "hopper"): 300})
     (tmp_path / "tables").mkdir()
     stale = tmp_path / "tables" / "returns-9-demonstrations.md"
-    own = tmp_path / "tables" / "mine.md"
+    own = tmp_path / "tables" / "returns-my-notes.txt"
     stale.touch()
     own.touch()
     built(tmp_path)
@@ -91,6 +92,21 @@ def test_the_first_sentence_ranks_only_what_is_on_every_task(fill):
     assert sentence(Results.of(*store.averages()).at(1)).endswith("BC has alone run on all of these.")
     store = fill({("gail", "ant"): 900})
     assert "GAIL (off-policy) has the highest interquartile mean" in sentence(Results.of(*store.averages()).at(1))
+
+
+def test_one_seed_has_no_interval_that_could_overlap(fill):
+    told = sentence(Results.of(*fill({("bc", "hopper"): 300, ("gail", "hopper"): 900}, seeds=1).averages()).at(1))
+    assert "follows with" in told
+    assert "overlap" not in told
+
+
+def test_large_films_are_linked_from_where_the_page_lies(fill, tmp_path, monkeypatch):
+    fill({("bc", "hopper"): 300})
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a#b.webp").write_bytes(b"film")
+    monkeypatch.setattr(html, "FILMS_BYTES", 3)
+    build(tmp_path, Console(quiet=True), out=tmp_path / "elsewhere")
+    assert "../films/a%23b.webp" in (tmp_path / "elsewhere" / "report.html").read_text()
 
 
 def test_references_alone_make_a_report(fill, tmp_path):

@@ -64,3 +64,11 @@ def test_a_snapshot_that_is_missing_or_torn_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"run\.safetensors cannot be read"):
         read_snapshot(tmp_path, "run")
+
+
+def test_a_planted_link_is_not_followed(tmp_path):
+    (tmp_path / "away").mkdir()
+    (tmp_path / "best").symlink_to(tmp_path / "away")
+    with pytest.raises(OSError, match="symbolic link"):
+        keep_if_best(tmp_path, "mine", kit_policy(), 0, rows(1))
+    assert not list((tmp_path / "away").iterdir())

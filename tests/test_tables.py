@@ -353,6 +353,7 @@ def test_latex_is_escaped_and_balanced():
     assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {5}
     assert text.count("{") == text.count("}")
     assert [text.count(rf"\{rule}rule") for rule in ("top", "mid", "bottom")] == [1, 2, 1]
+    assert latex_escape("[256, 256]") == "{}[256, 256]"  # no option of the line's end before it
     assert latex_escape(r"\~^<>") == r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}"
 
 

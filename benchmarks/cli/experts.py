@@ -45,8 +45,11 @@ def list_experts(
     for name in names:
         if experts.has_expert(name, folder):
             card = experts.model_card(name, folder)
-            returns = [experts.in_words(card["returns"][kind]) for kind in ("deterministic", "stochastic")]
-            rows.append((name, str(card["algorithm"]), f"{card['steps']:,}", *returns))
+            try:
+                returns = [experts.in_words(card["returns"][kind]) for kind in ("deterministic", "stochastic")]
+                rows.append((name, str(card["algorithm"]), f"{card['steps']:,}", *returns))
+            except (KeyError, TypeError, ValueError):
+                raise UserError(f"the model card of {name} does not say what it is; make that expert anew") from None
         else:
             rows.append((name, "none yet", "", "", ""))
     if markdown:

@@ -77,9 +77,10 @@ class Recorded:
             UserError: they cannot be read.
         """
         with self._reporting_damage():
-            return tuple(
-                None if (seed := about.get("seed")) is None else int(seed) for about, _ in self._parts(self.numbers)
-            )
+            seeds = tuple(about.get("seed") for about, _ in self._parts(self.numbers))
+            if any(seed is not None and int(seed) < 0 for seed in seeds):
+                raise ValueError("a seed is negative")
+            return tuple(None if seed is None else int(seed) for seed in seeds)
 
     def episodes(self, numbers: Iterable[int]) -> list[Episode]:
         """Whole episodes, of the lengths that the metadata say.
@@ -87,17 +88,17 @@ class Recorded:
         Raises:
             UserError: a file is damaged or no regular one, or has more or fewer steps than the metadata say.
         """
-        numbers = list(numbers)
-        episodes = []
+        numbers, episodes = list(numbers), []
+        shapes = {"observations": self.observation_space.shape, "actions": self.action_space.shape}
         with self._reporting_damage():
             for number, (about, arrays) in zip(numbers, self._parts(numbers, _COLUMNS), strict=True):
+                for name, array in arrays.items():
+                    shape, wanted = array.shape[1:], shapes.get(name, ())
+                    if shape != wanted:
+                        raise ValueError(f"the {name} of episode {number} have shape {shape}, not {wanted}")
+                    if array.dtype.kind not in "buif":
+                        raise ValueError(f"the {name} of episode {number} are no numbers")
                 episode = Episode(number, **arrays)
-                for name, space in (("observations", self.observation_space), ("actions", self.action_space)):
-                    shape = arrays[name].shape[1:]
-                    if shape != space.shape:
-                        raise ValueError(
-                            f"the {name} of episode {number} have shape {shape}, their space {space.shape}"
-                        )
                 if len(episode) != int(about["total_steps"]):
                     raise ValueError(f"episode {number} has {len(episode)} steps, its metadata {about['total_steps']}")
                 episodes.append(episode)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.files import whole_file
+from benchmarks.files import put
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import rescaled_log_std
 
@@ -125,10 +125,6 @@ def export(
     ExpertPolicy(weights, card.get("log_std", "clipped"))
     data = safetensors.numpy.save(weights)  # without metadata: the bytes depend on the weights alone
     card = {"task": task_name, **card, "sha256": hashlib.sha256(data).hexdigest()}
-    for path, content in (
-        (folder / f"{task_name}.safetensors", data),
-        (folder / f"{task_name}.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()),
-    ):
-        with whole_file(path) as file:
-            file.write(content)
+    put(data, folder, f"{task_name}.safetensors")
+    put((json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode(), folder, f"{task_name}.json")
     return dict(card)

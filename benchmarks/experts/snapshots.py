@@ -12,7 +12,7 @@ import safetensors
 import safetensors.numpy
 import torch
 
-from benchmarks.files import whole_file
+from benchmarks.files import put
 from benchmarks.kit.contract import Policy
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import TanhGaussianPolicy
@@ -42,7 +42,7 @@ def keep_if_best(
 
     Raises:
         UserError: the policy cannot become an expert, see `weights_of`.
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to, or `best/` is a symbolic link.
     """
     returns = defaultdict[int, list[float]](list)
     for row in evaluations:
@@ -51,8 +51,8 @@ def keep_if_best(
     last = next(reversed(means))
     if means[last] < max(means.values()):
         return
-    with whole_file(snapshot_path(folder, run_id)) as file:
-        file.write(safetensors.numpy.save(weights_of(policy, lane), {"step": str(last)}))
+    content = safetensors.numpy.save(weights_of(policy, lane), {"step": str(last)})
+    put(content, folder, "best", f"{run_id}.safetensors")
 
 
 def read_snapshot(folder: Path, run_id: str) -> tuple[dict[str, np.ndarray], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting.formats import Table, to_markdown, to_rich
-from benchmarks.terminal import console, show_own_warnings
+from benchmarks.terminal import answered, console, show_own_warnings
 
 from . import returns, speed
 
@@ -70,8 +69,4 @@ def _show(found: Table, folder: Path) -> None:
 
 if __name__ == "__main__":
     show_own_warnings()
-    try:
-        typer.run(main)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    answered(lambda: typer.run(main))

@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
 from benchmarks.reporting.comparison import gaps, paired
-from benchmarks.reporting.formats import EMPTY, Entry, Row, Table
-from benchmarks.reporting.results import Results
+from benchmarks.reporting.formats import EMPTY, Entry, Row, Table, with_interval
+from benchmarks.reporting.results import Results, interval
 from benchmarks.reporting.variants import Variant
 from benchmarks.store.store import Store
 
@@ -92,14 +92,14 @@ def _line(results: Results, variant: Variant, own: Variant, task: str, demos: in
     scores, mine = (results.at(demos).scores(name, task) for name in (variant.name, own.name))
     if not len(scores) or not len(mine):
         return variant.label, [Entry(str(len(scores))), EMPTY, EMPTY, EMPTY, EMPTY]
-    entries = [Entry(str(len(scores))), _with_interval(scores), _with_interval(_along(results, variant, task, demos))]
+    entries = [Entry(str(len(scores))), _mean(scores), _mean(_along(results, variant, task, demos))]
     if variant == own:
         return variant.label, [*entries, EMPTY, EMPTY]
     sides = (results.at(demos).sample_runs(name, task) for name in (own.name, variant.name))
     gap = statistics.difference([gaps(*paired(*sides))])
     return variant.label, [
         *entries,
-        Entry(f"{gap.mean:,.0f}", f"[{gap.low:,.0f}, {gap.high:,.0f}]", verdict(gap)),
+        with_interval(*gap[:3], ",.0f")._replace(note=verdict(gap)),
         Entry(f"{statistics.probability_of_improvement([mine], [scores]):.2f}"),
     ]
 
@@ -112,6 +112,5 @@ def _along(results: Results, variant: Variant, task: str, demos: int) -> np.ndar
     return rows.groupby("run_id")["return"].mean().to_numpy(np.float64)
 
 
-def _with_interval(scores: np.ndarray) -> Entry:
-    low, high = statistics.mean_interval([scores])
-    return Entry(f"{scores.mean():,.0f}", f"[{low:,.0f}, {high:,.0f}]")
+def _mean(scores: np.ndarray) -> Entry:
+    return with_interval(scores.mean(), *interval(scores), ",.0f")

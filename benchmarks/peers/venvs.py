@@ -50,12 +50,12 @@ def interpreter(peer: str) -> Path:
             return python
         console.print(f"Building the virtual environment of {peer} in {place}", highlight=False, soft_wrap=True)
         shutil.rmtree(place, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS / f"{peer}.txt")]
-        done = subprocess.run(install, capture_output=True, text=True)
-        if done.returncode:
-            faults = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            reason = (faults or ["pip failed"])[-1].removeprefix("ERROR: ")
-            raise UserError(f"peer {peer}: {reason}; mend {REQUIREMENTS / peer}.txt, or leave this peer out")
+        for command in ([sys.executable, "-m", "venv", str(place)], install):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                faults = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+                reason = (faults or [f"{command[2]} failed"])[-1].removeprefix("ERROR: ")
+                raise UserError(f"peer {peer}: {reason}; mend {REQUIREMENTS / peer}.txt, or leave this peer out")
         complete.touch()
     return python

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.kit.errors import UserError
-from benchmarks.terminal import console
+from benchmarks.terminal import answered, console
 
 from . import comparison
 
@@ -52,14 +51,5 @@ def run(arguments: list[str]) -> int:
     return code
 
 
-def main() -> int:
-    """Entry point: mistakes of the user become one line and exit code 2."""
-    try:
-        return run(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    answered(lambda: sys.exit(run(sys.argv[1:])))

@@ -20,7 +20,7 @@ import typer
 from benchmarks.kit.errors import UserError
 from benchmarks.run.locks import EXPIRY_SECONDS, PULSE_SECONDS
 from benchmarks.store.store import Store
-from benchmarks.terminal import duration, say
+from benchmarks.terminal import answered, duration, say
 
 TAKE, GIVE, LIST, PULSE, STORE = 7, 2, 2, 1, 12
 """Calls to the file server for a lock taken (make, date, rename, two looks at the store, removal of what is in the
@@ -142,4 +142,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    answered(lambda: typer.run(main))

@@ -29,11 +29,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import provenance
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.replay import Experience
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.reporting import plots, style
-from benchmarks.terminal import console
+from benchmarks.terminal import answered, console
 
 from . import cases, machine
 
@@ -180,6 +181,8 @@ def main(
     described = machine.described()
     stem = out / f"growth-{machine.key(described)}"
     rows = stem.with_name(f"{stem.name}.parquet")
+    if plot and not rows.exists():
+        raise UserError(f"there is no {rows}; measure this machine type first, without --plot")
     if not plot:
         commit, dirty = provenance.commit()
         shared = {**described, "commit": commit, "dirty": dirty, "timer": "process_time", "capacity": CAPACITY}
@@ -192,4 +195,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    answered(lambda: typer.run(main))

@@ -15,8 +15,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.terminal import spanned
+
 from . import statistics, style
-from .formats import EMPTY, Entry, Row, Table
+from .formats import EMPTY, Entry, Row, Table, with_interval
 from .results import Board, interval
 from .tables import KL_NOTE
 from .variants import Variant
@@ -27,7 +29,7 @@ ROOM = 24
 
 @dataclass(frozen=True)
 class Ablation:
-    """Entries of one method that differ in one setting alone."""
+    """Variants of one method that differ in one setting alone."""
 
     label: str
     """The method's."""
@@ -69,14 +71,14 @@ def ablation_table(ablation: Ablation) -> Table:
         Row(value, [_entry(board.scores(variant.name, task, column), digits) for task, _, column, digits in columns])
         for value, variant in zip(ablation.values, ablation.variants, strict=True)
     ]
-    seeds = sorted({len(board.scores(v.name, task)) for v in ablation.variants for task in results.tasks})
+    sizes = {len(board.scores(v.name, task)) for v in ablation.variants for task in results.tasks} - {0}
     return Table(
         ablation.name,
         f"{ablation.label}: {ablation.setting}",
         [ablation.setting, *(f"{results.title(task)} {title}" for task, title, *_ in columns)],
         [rows],
         [
-            f"Mean and 95% t interval over {' to '.join(map(str, seeds))} seeds at the last evaluation. {KL_NOTE}",
+            f"Mean and 95% t interval over {spanned(sizes, 'seed')} at the last evaluation. {KL_NOTE}",
             *(_sources(ablation) if ablation.setting == "draw" else ()),
         ],
     )
@@ -88,7 +90,7 @@ def _sources(ablation: Ablation) -> list[str]:
     for task in results.tasks:
         places = [ablation.board.sample(variant.name, task).places for variant in ablation.variants]
         runs = results.runs.loc[np.concatenate(places)]
-        runs = runs.assign(episodes=runs["episode_ids"].map(tuple))
+        runs = runs[runs["counted"]].assign(episodes=runs["episode_ids"].map(tuple))
         # draws that have the same episodes are one draw
         crossed = runs.pivot_table("score", "episodes", "seed").dropna(axis="columns").to_numpy()
         if min(crossed.shape) < 2:
@@ -120,12 +122,12 @@ def ablation_figure(ablation: Ablation) -> Figure:
                 for place, variant in enumerate(ablation.variants):
                     scores = board.scores(variant.name, task, column)
                     _point(panel, place, scores[np.isfinite(scores)], look)
-                panel.set_xticks(range(len(ablation.values)), ablation.values)
+                panel.set_xticks(range(len(ablation.values)), map(style.literal, ablation.values))
                 if sum(map(len, ablation.values)) > ROOM:
                     panel.tick_params(axis="x", labelrotation=30)
-                panel.set_xlabel(ablation.setting)
+                panel.set_xlabel(style.literal(ablation.setting))
                 panel.set_ylabel(title)
-                panel.set_title(results.title(task))
+                panel.set_title(style.literal(results.title(task)))
                 panel.set_xlim(-0.5, len(ablation.values) - 0.5)
             best, worst = (results.reference(task, name) for name in ("expert", "random"))
             if best is not None:
@@ -152,8 +154,4 @@ def _point(panel: Axes, place: int, scores: np.ndarray, look: style.Look) -> Non
 
 def _entry(scores: np.ndarray, digits: int) -> Entry:
     scores = scores[np.isfinite(scores)]
-    if not len(scores):
-        return EMPTY
-    low, high = interval(scores)
-    spread = "" if np.isnan(low) else f"[{low:z.{digits}f}, {high:z.{digits}f}]"
-    return Entry(f"{scores.mean():z.{digits}f}", spread)
+    return with_interval(scores.mean(), *interval(scores), f"z.{digits}f") if len(scores) else EMPTY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -16,18 +17,7 @@ from .place import HTML, MARKDOWN, check
 from .reading import read
 from .results import Results
 
-_GENERATED = (
-    "returns-*",
-    "normalized-*",
-    "imitation-*",
-    "verdicts-*",
-    "effort-*",
-    "published-*",
-    "learning-curves-*",
-    "aggregates-*",
-    "demonstration-numbers.*",
-    "ablation-*",
-)
+_GENERATED = re.compile(r"(\w.*-\d+-demonstrations?|demonstration-numbers)\.(md|tex|svg)")
 """Names of files in `tables/` and `figures/` that a build writes, or one of an earlier version wrote."""
 
 
@@ -51,7 +41,7 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
     place = Path(out or folder)
     check(place)
     # a folder may hold diagnostics alone, which have no runs
-    stored = [one for one in folders if len(folders) == 1 or not density.stored(one)]
+    stored = [one for one in folders if len(folders) == 1 or not density.stored(one) or (one / "runs").is_dir()]
     results = read(stored[0] if stored else folders[0], console, *stored[1:])
     made = _tables(results)
     returns, normalized = made[:2]
@@ -97,11 +87,12 @@ def _write(folder: Path, results: Results, made: list[Table], folders: list[Path
     contents |= {("tables", f"{table.name}.tex"): to_latex(table).encode() for table in made}
     contents |= {("figures", f"{name}.svg"): plots.svg(figure) for name, figure in figures.items()}
     written = [put(content, folder, *names) for names, content in contents.items()]
-    found = {path for part in ("tables", "figures") for glob in _GENERATED for path in inside(folder, part).glob(glob)}
+    parts = (inside(folder, part) for part in ("tables", "figures"))
+    found = {path for part in parts if part.exists() for path in part.iterdir() if _GENERATED.fullmatch(path.name)}
     for stale in found - set(written) if earlier else ():
         stale.unlink()
     shown = [*made, page.runs_table(results)]
     shown += [table for board in results.boards if (table := tables.published_table(board.demos))]
-    put(html.compose(results, shown, folders).encode(), folder, HTML)
+    put(html.compose(results, shown, folders, folder).encode(), folder, HTML)
     put(page.compose(results, made, list(figures)).encode(), folder, MARKDOWN)
     return written

@@ -1,10 +1,10 @@
 """One method against another, on equal terms: the same protocol enforced, paired differences tested, verdicts.
 
 Runs with the same seed are a pair: they have the same demonstrations, or are refused. What those do to both is no
-difference. The
-mean difference of the final returns is tested by the paired t-test, also over all tasks; the tests of a table are
-adjusted by Holm's method, so that the chance of any false "better" or "worse" stays below a stated level if differences
-are about normally distributed. Two one-sided tests that it lies within the margin do the same for any false "equal".
+difference. The mean difference of the final returns is tested by the paired t-test, also over all tasks; the tests of a
+table are adjusted by Holm's method, so that the chance of any false "better" or "worse" stays below a stated level if
+differences are about normally distributed. Two one-sided tests that it lies within the margin do the same for any false
+"equal".
 Where runs are lost now and then they are not, and fewer pairs than `LEAST_PAIRS` would break the level; no verdict is
 given on so few.
 """
@@ -21,8 +21,8 @@ from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
 
 from . import statistics
-from .formats import EMPTY, Entry, Row, Table
-from .results import PROTOCOL, Results
+from .formats import EMPTY, Entry, Row, Table, with_deviation, with_interval
+from .results import PROTOCOL, Results, followed
 from .statistics import Difference
 from .variants import Variant, settings
 
@@ -163,11 +163,14 @@ def _verdict(line: _Line, differs: bool, alike: bool, each: float) -> str:
         return BETTER if mean > 0 else WORSE
     if alike:
         return EQUAL
-    effect = max(abs(mean), line.least)
-    if len(line.gaps) > 1 or effect == 0:
+    if len(line.gaps) > 1:
         return UNDECIDED
-    needed = statistics.pairs_needed(float(line.gaps[0].std(ddof=1)), effect, each)
-    return f"{UNDECIDED}: {'very many' if needed is None else max(1, needed - pairs)} more"
+    beyond, deviation = abs(mean) - line.least, float(line.gaps[0].std(ddof=1))
+    # a verdict beyond the margin needs the t-test, and a mean that lies beyond it once more
+    effects = [(abs(mean), each), (beyond, 0.5)] if beyond > 0 else [(-beyond, each)]
+    needed = [statistics.pairs_needed(deviation, *effect) or np.inf for effect in effects]
+    told = f"{max(1, max(needed) - pairs):.0f}" if np.isfinite(needed).all() else "very many"
+    return f"{UNDECIDED}: {told} more"
 
 
 def meetings(
@@ -216,10 +219,7 @@ def gaps(own: pd.DataFrame, other: pd.DataFrame, column: str = "score") -> np.nd
 def _conflicts(own: pd.DataFrame, other: pd.DataFrame) -> Iterator[str]:
     """In what the runs of one match differ that must be equal."""
     for column, name in PROTOCOL.items():
-        # an offline method takes no steps, a method without demonstrations has no dataset: nothing to be equal
-        sides = [
-            sorted({value for value in side.loc[side["counted"], column].dropna() if value}) for side in (own, other)
-        ]
+        sides = [followed(side, column) for side in (own, other)]
         if all(sides) and sides[0] != sides[1]:
             here, there = (" and ".join(map(str, side)) for side in sides)
             yield f"{name} {here} here, {there} there"
@@ -271,7 +271,7 @@ def notes(ours: Results, theirs: Results, matches: Sequence[Match]) -> list[str]
 
 
 def _first(results: Results, variant: Variant) -> str:
-    """Config (JSON) of an variant's first run."""
+    """Config (JSON) of a variant's first run."""
     return str(results.runs.loc[results.runs["variant"] == variant.name, "config"].iloc[0])
 
 
@@ -292,18 +292,17 @@ def comparison_table(
         rows = [_row(match, several) for match in own]
         sections.append(rows + [_total(total) for total in totals if (total.ours, total.theirs) == pair])
     header = ["Ours / theirs", "Pairs", "Ours", "Theirs", "Difference [95%]", "P(better)", "Verdict"]
-    usual = max(len(match.gaps) for match in matches)
     explained = [
         "Mean ± standard deviation of the final returns of the runs that both sides completed. Difference: mean over "
         "pairs of runs with the same seed, hence the same demonstrations, with its 95% t interval. P(better): chance "
         "that a run of ours returns more than one of theirs. All tasks: mean over tasks of the difference of "
-        f"normalised returns. {statistics.coverage_note(usual)}",
+        f"normalised returns. {statistics.DIFFERENCES_NOTE}",
         f"Verdict: paired t-tests, adjusted by Holm's method over all lines, so that the chance of any false alarm is "
         f"at most {level:.0%} if differences are about normally distributed; differences within {margin:.0%} of the "
         f"way from random to expert are not called one. {EQUAL.capitalize()}: likewise, by two one-sided tests that "
         "the difference lies within it. A run that failed where theirs completed counts as worse. "
-        "Undecided is not equal: beside it stands how many more pairs would show, with 80% chance, a difference as "
-        "large as the one seen (or as the margin, if that is larger) with as much spread.",
+        "Undecided is not equal: beside it stands how many more pairs would show, with 80% chance, on which side of "
+        "the margin a difference as large as the one seen lies, with as much spread.",
         *remarks,
     ]
     return Table("comparison", "Ours against theirs", header, sections, explained)
@@ -314,28 +313,18 @@ def _row(match: Match, several: bool) -> Row:
     chance = EMPTY
     if len(match.scores) and len(match.others):
         chance = Entry(f"{statistics.probability_of_improvement([match.scores], [match.others]):.2f}")
-    sides = [_mean(match.scores), _mean(match.others)]
-    entries = [Entry(str(len(match.gaps))), *sides, _with_interval(match.difference, 0), chance, Entry(match.verdict)]
+    sides = [with_deviation(*statistics.mean_and_std(side), ",.0f") for side in (match.scores, match.others)]
+    difference = with_interval(*match.difference[:3], "+,.0f")
+    entries = [Entry(str(len(match.gaps))), *sides, difference, chance, Entry(match.verdict)]
     return Row(f"{versus(match.ours, match.theirs)}: {match.task}{number}", entries)
 
 
 def _total(total: Total) -> Row:
     label = f"{versus(total.ours, total.theirs)}: all tasks"
-    return Row(label, [EMPTY, EMPTY, EMPTY, _with_interval(total.difference, 2), EMPTY, Entry(total.verdict)])
+    difference = with_interval(*total.difference[:3], "+,.2f")
+    return Row(label, [EMPTY, EMPTY, EMPTY, difference, EMPTY, Entry(total.verdict)])
 
 
 def versus(ours: Variant, theirs: Variant) -> str:
     """Who meets whom; one name where a method meets itself."""
     return ours.label if ours.label == theirs.label else f"{ours.label} / {theirs.label}"
-
-
-def _mean(scores: np.ndarray) -> Entry:
-    mean, std = statistics.mean_and_std(scores)
-    return EMPTY if np.isnan(mean) else Entry(f"{mean:,.0f}", "" if np.isnan(std) else f"± {std:,.0f}")
-
-
-def _with_interval(found: Difference, digits: int) -> Entry:
-    if np.isnan(found.mean):
-        return EMPTY
-    interval = "" if np.isnan(found.low) else f"[{found.low:+,.{digits}f}, {found.high:+,.{digits}f}]"
-    return Entry(f"{found.mean:+,.{digits}f}", interval)

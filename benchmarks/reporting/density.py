@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from benchmarks.kit.errors import UserError
 from benchmarks.terminal import counted
 
 from . import style
-from .formats import EMPTY, Entry, Row, Table, to_markdown, to_rich
+from .formats import EMPTY, Entry, Row, Table, to_markdown, to_rich, with_deviation, with_interval
 from .plots import svg
 from .statistics import correlation_interval, mean_and_std
 
@@ -121,7 +122,11 @@ def _fault(rows: pd.DataFrame) -> str | None:
     rewards = rows.attrs["rewards"].values()
     if not all(isinstance(one, dict) and {"label", "normalised"} <= one.keys() for one in rewards):
         return "its settings have no sound rewards"
-    return None
+    if not np.isfinite(rows[list(numbers)]).all(axis=None):
+        return "a number is not finite"
+    seen = set(zip(rows["reward"], rows["seed"], rows["behaviour"], strict=True))
+    needed = {*product(rows.attrs["rewards"], rows["seed"].unique(), ("bc", "demonstrations", "random"))}
+    return None if needed and needed <= seen else "it lacks behaviours of a reward"
 
 
 class Diagnostics:
@@ -220,8 +225,7 @@ def table(found: Diagnostics) -> Table:
         digits = 2 if max(values.abs().max() for values in scores) < 10 else 1  # RED's lie in (0, 1]
         entries = [_entry(values, digits) for values in scores]
         for statistic in _STATISTICS:
-            value, low, high = found.correlation(reward, statistic)
-            entries.append(Entry(f"{value:.2f}", f"[{low:.2f}, {high:.2f}]"))
+            entries.append(with_interval(*found.correlation(reward, statistic), ".2f"))
         rows.append(Row(found.label(reward), entries))
     returns = [_entry(found.of(found.names[0], behaviour, level)["return"], 0) for _, behaviour, level in columns]
     seeds, episodes = found.settings["seeds"], found.settings["episodes"]
@@ -250,8 +254,7 @@ def table(found: Diagnostics) -> Table:
 
 
 def _entry(values: pd.Series, digits: int) -> Entry:
-    mean, std = mean_and_std(values.to_numpy())
-    return Entry(f"{mean:,.{digits}f}", f"± {std:,.{digits}f}" if np.isfinite(std) else "")
+    return with_deviation(*mean_and_std(values.to_numpy()), f",.{digits}f")
 
 
 def plain(found: Diagnostics) -> dict[str, Any]:
@@ -262,8 +265,7 @@ def plain(found: Diagnostics) -> dict[str, Any]:
         groups = [{"label": "BC", "levels": cloned["level"].tolist(), **_points(cloned)}]
         for behaviour, (marker, label) in _MARKED.items():
             groups.append({"label": label, "marker": marker, **_points(found.of(reward, behaviour))})
-        value, low, high = found.correlation(reward)
-        told = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+        told = with_interval(*found.correlation(reward), ".2f").text
         rewards.append({"label": found.label(reward), "told": told, "groups": groups})
     return {"rewards": rewards}
 
@@ -314,9 +316,8 @@ def _against_return(panel: Axes, found: Diagnostics, reward: str, statistic: str
         rows = found.of(reward, behaviour)
         panel.plot(rows["return"], height(rows), marker, color="#D55E00", label=label, ls="", **_MARKER)
     panel.axhline(float(statistic == "earned"), color="#000000", linewidth=0.8, linestyle=(0, (5, 2)))
-    value, low, high = found.correlation(reward, statistic)
-    label = style.literal(found.label(reward))
-    panel.set_title(f"{label}: rank correlation {value:.2f} [{low:.2f}, {high:.2f}]", fontsize=8.5)
+    told = with_interval(*found.correlation(reward, statistic), ".2f").text
+    panel.set_title(f"{style.literal(found.label(reward))}: rank correlation {told}", fontsize=8.5)
     return points
 
 
@@ -372,4 +373,4 @@ def _curve(panel: Axes, rows: pd.DataFrame, column: str, label: str, look: style
 
 def _title(found: Diagnostics) -> str:
     demos = found.settings["demos"]
-    return f"{found.settings['task']}, {counted(demos, 'demonstration')}"
+    return style.literal(f"{found.settings['task']}, {counted(demos, 'demonstration')}")

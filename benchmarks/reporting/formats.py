@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,20 @@ EMPTY = Entry("–")
 """Nothing was run."""
 
 
+def with_interval(value: float, low: float, high: float, form: str) -> Entry:
+    """A number and the interval around it, which is left out where it is not known."""
+    if math.isnan(value):
+        return EMPTY
+    return Entry(f"{value:{form}}", "" if math.isnan(low) else f"[{low:{form}}, {high:{form}}]")
+
+
+def with_deviation(mean: float, std: float, form: str) -> Entry:
+    """A mean and the standard deviation around it, which is left out where it is not known."""
+    if math.isnan(mean):
+        return EMPTY
+    return Entry(f"{mean:{form}}", "" if math.isnan(std) else f"± {std:{form}}")
+
+
 class Row(NamedTuple):
     """A line of a table; a quiet one (a published value) stands back behind the line above it."""
 
@@ -63,7 +78,7 @@ class Table:
         return list(dict.fromkeys(entry.note for entry in entries if entry.note))
 
     def letter(self, entry: Entry) -> str:
-        """The footnote mark of a entry: a, b, ..., aa, ab, ... or nothing."""
+        """The footnote mark of an entry: a, b, ..., aa, ab, ... or nothing."""
         if not entry.note:
             return ""
         tens, ones = divmod(self.entry_notes.index(entry.note), len(_LETTERS))
@@ -268,9 +283,10 @@ _LATEX = {
     "−": "$-$",
     "×": r"$\times$",
     "–": "--",
+    "|": r"\textbar{}",
 }
 
 
 def latex_escape(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    return "".join(_LATEX.get(char, char) for char in text)
+    """Text that LaTeX prints as it stands; one that begins a line is no option of the command before it."""
+    return "{}" * text.startswith(("[", "*")) + "".join(_LATEX.get(char, char) for char in text)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError, in_one_line
 
 from . import statistics
@@ -94,10 +95,18 @@ class Judgement(NamedTuple):
 
 
 def write_reference(runs: pd.DataFrame, averages: pd.DataFrame, folder: Path) -> None:
-    """Store the frames of `Store.averages` as a reference."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for frame, name in zip((runs, averages), FRAMES, strict=True):
-        frame.to_parquet(folder / name, index=False, compression="zstd")
+    """Store the frames of `Store.averages` as a reference, each file whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    try:
+        for frame, name in zip((runs, averages), FRAMES, strict=True):
+            with whole_file(folder / name) as file:
+                frame.to_parquet(file, index=False, compression="zstd")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"cannot write the reference to {folder}: {reason}; name another folder") from None
 
 
 def read_reference(folder: Path) -> Results:
@@ -123,11 +132,21 @@ def joined(looks: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> Results:
 
 
 def pairs(ours: Results, theirs: Results, methods: str | None = None) -> list[tuple[Variant, Variant]]:
-    """Every variant of the reference that learns, of some methods (by commas) or all, with ours of its name."""
+    """Every variant of the reference that learns, of some methods (by commas) or all, with ours of its name.
+
+    Raises:
+        UserError: the reference has none of a method.
+    """
     here = {variant.name: variant for variant in ours.variants}
     chosen = [variant for variant in theirs.variants if variant.method not in ("random", "expert")]
-    chosen = [variant for variant in chosen if methods is None or variant.method in methods.split(",")]
-    return [(here.get(variant.name, variant), variant) for variant in chosen]
+    known = {variant.method for variant in chosen}
+    wanted = known if methods is None else {name.strip() for name in methods.split(",")} - {""}
+    if lacking := wanted - known or (set() if wanted else {"a method"}):
+        raise UserError(
+            f"the reference has no runs of {', '.join(sorted(lacking))}; choose others with --methods, or make it anew "
+            "with --save"
+        )
+    return [(here.get(variant.name, variant), variant) for variant in chosen if variant.method in wanted]
 
 
 def remarks(ours: Results, theirs: Results) -> list[str]:
@@ -239,7 +258,8 @@ def judge(all_lines: Sequence[Line], level: float = 0.05, loss: float = 0.1) -> 
     }
     findings = [found[id(line)] if id(line) in found else _without_test(line) for line in all_lines]
     if not null:
-        return Judgement(findings, Finding(None, IDENTICAL if all(line.same for line in all_lines) else UNDECIDED))
+        same = bool(all_lines) and all(line.same and not line.absent for line in all_lines)
+        return Judgement(findings, Finding(None, IDENTICAL if same else UNDECIDED))
     area = np.mean([part[:, 0] for part in null], axis=0)
     overall = _finding(None, np.column_stack([area, together]), parts[-1], single, level, loss)
     return Judgement(findings, overall)

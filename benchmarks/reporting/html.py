@@ -7,10 +7,12 @@ a row goes through Jinja's escaping or into a text node, so that none is ever re
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup
@@ -31,13 +33,14 @@ FILMS_BYTES = 2_000_000
 """Films of a folder are embedded up to so many bytes together; others are named and stay beside the page."""
 
 
-def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) -> str:
+def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path], place: Path) -> str:
     """The page; nothing in it depends on when or where it is made, only on rows, films and diagnostics.
 
     Args:
         results: the scores.
         tables: shown as they are at the end.
         folders: results folders; films are looked for in `films/`, diagnostics of rewards in the folder itself.
+        place: folder of the page, from which films are linked that are too large to be embedded.
 
     Raises:
         UserError: the rows of diagnostics cannot be read.
@@ -50,11 +53,10 @@ def compose(results: Results, tables: Sequence[Table], folders: Sequence[Path]) 
         title=title(results),
         sentences=[payload.sentence(board) for board in results.boards[:1]],
         facts=list(_facts(results)),
-        totals=results.boards[0].totals_over,
         remarks=results.remarks,
         rule=RULE,
         densities=[{"table": density.table(one), "warnings": density.unfit(one)} for one in found],
-        films=[film for folder in folders for film in _films(results, folder)],
+        films=[film for folder in folders for film in _films(results, folder, place)],
         tables=tables,
         as_html=lambda table: Markup(to_html(table)),
         origin=origin(results),
@@ -81,7 +83,7 @@ def _facts(results: Results) -> Iterator[str]:
         yield f"{len(results.superseded)} superseded by other runs are left out"
 
 
-def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:
+def _films(results: Results, folder: Path, place: Path) -> Iterator[dict[str, Any]]:
     """The films of a folder, by name: regular files in `films/` alone, whatever that holds."""
     left, runs = FILMS_BYTES, results.runs.set_index("run_id")
     try:
@@ -98,8 +100,9 @@ def _films(results: Results, folder: Path) -> Iterator[dict[str, Any]]:
             continue
         embedded = len(content) <= left
         left -= len(content) if embedded else 0
-        source = f"data:{kind};base64,{base64.b64encode(content).decode()}" if embedded else f"films/{name}"
-        film = {"title": legible(Path(name).stem), "video": kind.startswith("video"), "source": legible(source)}
+        beside = quote(os.fsencode(os.path.relpath(folder / "films" / name, place)))
+        source = f"data:{kind};base64,{base64.b64encode(content).decode()}" if embedded else beside
+        film = {"title": legible(Path(name).stem), "video": kind.startswith("video"), "source": source}
         if Path(name).stem in runs.index:
             run = runs.loc[Path(name).stem]
             film |= {"title": f"{run['variant_label']} on {results.title(str(run['task']))}, seed {run['seed']}"}

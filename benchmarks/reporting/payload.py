@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.terminal import counted
+from benchmarks.terminal import spanned
 
 from . import ablations, plots, statistics, style
+from .formats import with_interval
 from .results import Board, Results, interval
 from .variants import Variant, settings
 from .verdicts import verdict
@@ -48,22 +49,18 @@ def sentence(board: Board) -> str:
     if not ranked:
         return f"With {board.told} no method that learns has a normalised score."
     (best, first), *others = ranked
-    seeds = sorted({len(scores) for scores in best.scores})
-    number = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    number = spanned({len(scores) for scores in best.scores}, "seed")
     text = f"With {board.told}, over {board.totals_over} and {number}, {first.label} has "
     if others and best.complete and not others[0][0].complete:
         return text + "alone run on all of these."
     text += "the highest interquartile mean of normalised returns (0 random, 1 expert): "
-    text += _interval(best.iqm, best.low, best.high)
+    text += with_interval(best.iqm, best.low, best.high, "z.2f").text
     if others and others[0][0].complete:
         second, other = others[0]
-        apart = "the intervals do not overlap" if best.low > second.high else "the intervals overlap"
-        text += f"; {other.label} follows with {_interval(second.iqm, second.low, second.high)}, {apart}"
+        text += f"; {other.label} follows with {with_interval(second.iqm, second.low, second.high, 'z.2f').text}"
+        if not np.isnan(best.low - second.high):
+            text += ", the intervals do not overlap" if best.low > second.high else ", the intervals overlap"
     return text + "."
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{value:z.2f}" + ("" if np.isnan(low) else f" [{low:z.2f}, {high:z.2f}]")
 
 
 def _variant(variant: Variant, look: style.Look) -> Plain:
@@ -90,6 +87,7 @@ def _board(board: Board, several: bool) -> Plain:
         "demos": board.demos,
         "told": board.told,
         "sentence": sentence(board),
+        "totals": board.totals_over,
         "entries": [_entry(board, variant, task, several) for variant, task in pairs],
         "aggregates": _aggregates(board),
         "improvement": _improvement(board),

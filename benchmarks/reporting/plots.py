@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.terminal import counted
+from benchmarks.terminal import counted, spanned
 
 from . import statistics, style
 from .results import Aggregate, Board, Results
@@ -54,14 +54,14 @@ def learning_curves(board: Board) -> Figure | None:
         figure, panels, free = _panels([*drawn], _STEPS)
         handles: dict[str, Line2D] = {}
         for panel, (task, curves) in zip(panels, drawn.items(), strict=True):
-            end = max(steps[-1] for steps, returns in curves.values() if len(returns))
+            end = max(steps[-1] for steps, _ in curves.values() if len(steps))
             for variant, curve in curves.items():
-                if len(curve[1]):
+                if len(curve[0]):
                     line = _draw_curve(panel, curve, end, looks[variant.name], variant.label)
                     handles.setdefault(variant.name, line)
             for name, line in _reference_lines(panel, board.results, task):
                 handles.setdefault(name, line)
-            panel.set_title(board.results.title(task))
+            panel.set_title(style.literal(board.results.title(task)))
             panel.set_xlim(0, end * 1.02)
             panel.xaxis.set_major_locator(MaxNLocator(5))
         _legend(figure, free, _ordered(handles, variants), _seeds([board], variants))
@@ -92,9 +92,8 @@ def aggregates(board: Board) -> Figure | None:
     missing = [style.literal(variant.label) for variant in rivals if variant not in shown]
     if all(variant.method == "expert" for variant in shown):
         return None
-    text = (
-        f"{board.totals_over}, {_seeds([board], shown)}; t intervals over seeds; both panels share colours and markers"
-    )
+    text = f"{style.literal(board.totals_over)}, {_seeds([board], shown)}; t intervals over seeds"
+    text += "; both panels share colours and markers"
     if any(variant.method == "expert" for variant in shown):
         text += "; Expert acts without noise, the line at 1 with its noise"
     told = ", ".join(missing) if len(missing) <= _NAMED else f"{len(missing)} others"
@@ -171,7 +170,7 @@ def demonstration_numbers(results: Results) -> Figure | None:
                     handles.setdefault(variant.name, line)
             for name, line in _reference_lines(panel, results, task):
                 handles.setdefault(name, line)
-            panel.set_title(results.title(task))
+            panel.set_title(style.literal(results.title(task)))
             panel.set_xscale("log")
             panel.set_xticks(results.demonstration_numbers, [str(n) for n in results.demonstration_numbers])
             panel.minorticks_off()
@@ -265,6 +264,5 @@ def _legend(figure: Figure, free: Axes | None, handles: list[Line2D], seeds: str
 def _seeds(boards: Sequence[Board], variants: Iterable[Variant]) -> str:
     """How many seeds stand behind a figure's lines."""
     names = [variant.name for variant in variants]
-    found = {len(b.scores(name, task)) for b in boards for name in names for task in b.results.tasks} - {0}
-    low, high = min(found), max(found)
-    return counted(low, "seed") if low == high else f"{low} to {high} seeds"
+    sizes = {len(b.scores(name, task)) for b in boards for name in names for task in b.results.tasks} - {0}
+    return spanned(sizes, "seed")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from benchmarks.kit.errors import UserError, legible
 from benchmarks.store.store import SetAside, Store
 
-from .results import PROTOCOL, Results
+from .results import PROTOCOL, Results, followed
 
 
 def read(folder: Path, console: Console, *others: Path) -> Results:
@@ -51,12 +51,9 @@ def _merged(stored: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> tuple[pd.Da
 
 def protocols(results: Results) -> Iterator[str]:
     """In what folders differ that should be equal between runs of a task, in words."""
-    runs = results.runs[results.runs["counted"]]
     for column, name in PROTOCOL.items():
-        # an offline method takes no steps, a method without demonstrations has no dataset: nothing to be equal
-        relevant = runs[runs[column].notna() & ~runs[column].isin(["", 0])]
-        for task, rows in relevant.groupby("task"):
-            found = {str(folder): sorted(set(values)) for folder, values in rows.groupby("folder")[column]}
+        for task, rows in results.runs.groupby("task"):
+            found = {str(folder): had for folder, own in rows.groupby("folder") if (had := followed(own, column))}
             if len({tuple(values) for values in found.values()}) > 1:
                 sides = (f"{' and '.join(map(_plain, values))} in {folder}" for folder, values in found.items())
                 yield f"{name} on {results.title(str(task))}: {', '.join(sides)}"

@@ -33,6 +33,16 @@ PROTOCOL = {
     "episodes": "evaluation episodes",
 }
 """What must be equal for runs of one task to stand beside each other, and how it is called."""
+
+
+def followed(runs: pd.DataFrame, column: str) -> list[Any]:
+    """What the runs that count had of a column of `PROTOCOL`; nothing where it does not apply to them.
+
+    An offline method takes no steps, a method without demonstrations has no dataset.
+    """
+    return sorted({value for value in runs.loc[runs["counted"], column].dropna() if value})
+
+
 _NOTHING = np.array([], dtype=np.float64)
 
 
@@ -187,7 +197,7 @@ class Aggregate(NamedTuple):
     gap: float
     """Mean shortfall below 1."""
     complete: bool
-    """Whether it has a score on every task on which any variant has: others do not compare."""
+    """Whether it has a score on every task of the totals: others do not compare."""
 
 
 class Board:
@@ -252,11 +262,9 @@ class Board:
         early = counted & (runs["steps"] < runs["budget"]).to_numpy()
         ends = runs["status"].replace(ENDS).to_numpy(object)
         samples: dict[tuple[str, str], Sample] = {}
-        for (variant, task, demos), places in self.results.samples.items():
-            if demos not in (0, self.demos):
+        for (variant, task, demos), places in sorted(self.results.samples.items()):
+            if demos not in (0, self.demos):  # who has used none and some has those with some here
                 continue
-            if (variant, task) in samples:
-                places = np.sort(np.concatenate([samples[variant, task].places, places]))
             good = places[counted[places]]
             faults = Counter(ends[places[~counted[places]]])
             if number := int(early[places].sum()):

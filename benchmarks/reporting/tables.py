@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.terminal import counted
 
 from . import notes, statistics
-from .formats import EMPTY, Entry, Row, Table
+from .formats import EMPTY, Entry, Row, Table, with_deviation, with_interval
 from .papers import Paper, label, papers
 from .results import Board, family, shipped_reference
 from .variants import Variant
@@ -109,7 +109,7 @@ def _column(board: Board, task: str, variants: Sequence[Variant], column: str, s
 
 
 def _aggregates(board: Board) -> list[dict[str, Entry]]:
-    """The columns of the interquartile means and of the gaps; only who has a score on every task may be best."""
+    """The columns of the interquartile means and of the gaps; only who has a score on all of them may be best."""
     found = board.aggregates
     rivals = {v.name: found[v.name] for v in board.variants if v.contestant and v.name in found}
     rivals = {name: aggregate for name, aggregate in rivals.items() if aggregate.complete}
@@ -119,8 +119,8 @@ def _aggregates(board: Board) -> list[dict[str, Entry]]:
     for name, aggregate in found.items():
         tasks = counted(len(board.shared_tasks), "task")
         note = "" if aggregate.complete else f"over {len(aggregate.scores)} of {tasks}"
-        spread = "" if np.isnan(aggregate.low) else f"[{aggregate.low:z.2f}, {aggregate.high:z.2f}]"
-        iqms[name] = Entry(f"{aggregate.iqm:z.2f}", spread, note, name in highest)
+        middle = with_interval(aggregate.iqm, aggregate.low, aggregate.high, "z.2f")
+        iqms[name] = middle._replace(note=note, bold=name in highest)
         gaps[name] = _entry(aggregate.gap, np.nan, 2, note, name in nearest)
     return [iqms, gaps]
 
@@ -172,9 +172,7 @@ def published_table(demos: int) -> Table | None:
 
 
 def _entry(mean: float, std: float, digits: int, note: str = "", bold: bool = False) -> Entry:
-    if np.isnan(mean):
-        return EMPTY._replace(note=note)
-    return Entry(f"{mean:z.{digits}f}", "" if np.isnan(std) else f"± {std:z.{digits}f}", note, bold)
+    return with_deviation(mean, std, f"z.{digits}f")._replace(note=note, bold=bold)
 
 
 def _digits(means: Sequence[float]) -> int:

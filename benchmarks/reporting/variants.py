@@ -53,8 +53,13 @@ def identities(runs: pd.DataFrame) -> list[dict[str, str]]:
     """What sets runs apart, as text by name; runs that agree in all of it share one dictionary."""
     shared = runs[list(_IDENTITY)].fillna({"dataset_id": "", "dataset_hash": ""}).astype("str")
     rows = list(zip(runs["config"], *(shared[name] for name in _IDENTITY), strict=True))
-    known = {row: {**settings(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
+    known = {row: {**_own(row[0]), **dict(zip(_IDENTITY, row[1:], strict=True))} for row in dict.fromkeys(rows)}
     return [known[row] for row in rows]
+
+
+def _own(config: str) -> dict[str, str]:
+    """`settings`, where what bears a name of `_IDENTITY` is told from it."""
+    return {f"config.{name}" if name in _IDENTITY else name: value for name, value in settings(config).items()}
 
 
 def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:

@@ -190,6 +190,7 @@ function anchors() {
 }
 
 function drawAggregates() {
+  document.getElementById("totals").textContent = board().totals;
   const shown = board().aggregates.filter((one) => one.complete && state.variants.has(one.variant))
     .map((one) => [VARIANTS.get(one.variant), one]).filter(([variant]) => variant.method !== "random");
   drawIntervals([...shown].sort((a, b) => b[1].iqm[0] - a[1].iqm[0]));
@@ -236,11 +237,11 @@ function drawNumbers() {
   const keys = [];
   for (const task of shownTasks()) {
     const rows = variants.flatMap((variant) => DATA.boards.map((one) => [one.demos, entryOf(variant.name, task.name, one)?.[state.scale] ?? []])
-      .filter(([, spread]) => spread.length).map(([demos, spread]) => ({ ...looksOf(variant), label: variant.label, x: demos, y: spread[0], ...ends(spread),
+      .filter(([, spread]) => spread.length).map(([demos, spread]) => ({ ...looksOf(variant), label: variant.label, x: demos, y: spread[0], ...ends(spread), spread,
         told: `${variant.label}, ${demos} demonstrations: ${figures(spread[0])} ${range(spread, digitsFor([spread[0]]))}` })));
     if (!rows.length) continue;
     const numbers = () => [["Method", "Demonstrations", returnTitle(), "95% interval"], ...rows.map((row) =>
-      [row.label, String(row.x), figures(row.y), `[${figures(row.low)}, ${figures(row.high)}]`])];
+      [row.label, String(row.x), figures(row.y), range(row.spread, digitsFor([row.y]))])];
     keys.push(chart(place, task.name, "numbers", task.title,
       { x: "Demonstrations (whole episodes)", y: returnTitle(), data: { rows, references: references(task) }, numbers }));
   }
