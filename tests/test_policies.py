@@ -169,7 +169,7 @@ def test_play_says_what_differs(stored, bench):
     rows[1]["return"] = np.nextafter(rows[1]["return"], 0)
     kept = stored.record(record["run_id"]) | {"versions": json.dumps({"torch": "1.0"})}
     del kept["schema"]
-    stored.write(kept, rows, replace=True)
+    stored.write(kept, rows)
     code, out, _ = bench("play", record["run_id"], str(stored.folder))
     assert code == 1
     assert "1 of 3 returns are not the stored ones" in out

@@ -84,10 +84,11 @@ class Watch:
             UserError: the folder or a run in it cannot be read.
         """
         try:
-            stored = {Path(name).stem for name in names(self.folder / "runs") if not name.startswith(".")}
+            listed = [name for name in names(self.folder / "runs") if name.endswith(".parquet") and name[0] != "."]
             making, submitted = holders(self.folder), list(submissions.submissions(self.folder))
         except OSError as error:
             raise UserError(f"{self.folder} cannot be read: {error.strerror}") from None
+        stored = {name.removesuffix(".parquet") for name in listed}
         runs, stamps = self._runs, self._stamps
         if runs is None:
             runs = list(dict.fromkeys(run_id for _, one in submitted for run_id in one.runs)) or sorted(

@@ -24,12 +24,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.files import put, variables
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.plan.grid import makespan
 from benchmarks.run import queue, status, submissions
 from benchmarks.run.checkpoint import Checkpoint
 from benchmarks.run.interrupts import Interrupts
-from benchmarks.run.locks import holders, writing
+from benchmarks.run.locks import holders
 from benchmarks.run.machine import Machine
 from benchmarks.run.memory import most_at_once
 from benchmarks.run.pool import Outcome
@@ -133,7 +133,7 @@ class Slurm:
         folder = Path(work.settings.folder).absolute()
         settings = replace(work.settings, folder=folder, device=using.device, threads=using.threads or 0, anew=False)
         content = pickle.dumps(replace(work, settings=settings))
-        digest = hashlib.sha256(content).hexdigest()
+        digest, names = hashlib.sha256(content).hexdigest(), list[str]()
         try:
             with _in_one_line(work.settings.folder), _own_environment():
                 path = put(content, place.absolute(), "work.pkl")
@@ -142,6 +142,8 @@ class Slurm:
                 runs = [run_id for cell in work.cells for run_id in cell.run_ids]
                 Submission(names, runs, work.stamps).write(place)
         except UserError:
+            with contextlib.suppress(queue.QueueError):
+                queue.cancel(names)
             submissions.remove(place, all_of_it=True)
             raise
         return names
