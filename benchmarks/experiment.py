@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,7 @@ def check_device(name: str) -> None:
     Raises:
         UserError: it is none.
     """
-    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
+    if not re.fullmatch(r"cpu|auto|cuda(:[0-9]{1,3})?", name):
         raise UserError(f"--device {name}: it must be cpu, cuda or auto")
 
 
