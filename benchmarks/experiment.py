@@ -114,7 +114,7 @@ def plan(
     from benchmarks.store.store import Store
 
     stamps = stamps_of(folder, [run.run_id for run in runs])
-    remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
+    remaining, kept = grid.pending(runs, Store(folder).status, retry, rerun)
     return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps, accept_dataset)
 
 

@@ -172,6 +172,10 @@ def test_a_folder_that_cannot_be_written_to_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
         Locks(tmp_path / "file").take(RUNS)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "a-run").touch()
+    with pytest.raises(UserError, match=rf"cannot write to {tmp_path}: Not a directory \({tmp_path}/locks/a-run\)"):
+        Locks(tmp_path).take(RUNS)
 
 
 def test_a_run_that_is_let_go_during_the_look_is_taken(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def writing(folder: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason, place = error.strerror or str(error), str(error.filename or folder)
+        reason, place = error.strerror or str(error), str(error.filename2 or error.filename or folder)
         reason += "" if place == str(folder) or place in reason else f" ({place})"
         raise UserError(f"cannot write to {folder}: {reason}; make room there or choose another folder") from None
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.store.store import Store
-from benchmarks.terminal import counted, table
+from benchmarks.terminal import counted, say, table
 
 from . import queue, submissions
 from .attempts import Attempts
@@ -191,4 +191,4 @@ class Shown:
 
     def say(self, message: str, style: str = "") -> None:
         """Print one line above it."""
-        self.console.print(escape(message), style=style, highlight=False, soft_wrap=True)
+        say(message, style, self.console)

@@ -34,7 +34,7 @@ from benchmarks.run.machine import Machine
 from benchmarks.run.memory import most_at_once
 from benchmarks.run.pool import Outcome
 from benchmarks.run.submissions import Submission
-from benchmarks.terminal import counted
+from benchmarks.terminal import counted, say
 
 from . import job, options
 from .work import Work
@@ -85,7 +85,7 @@ class Slurm:
             if not work.cells:  # made by jobs that nobody followed to their end
                 _finish(Path(work.settings.folder), status.Watch(work.settings.folder), interrupts)
                 return Outcome()
-            self._start(work, using, partial(console.print, markup=False, highlight=False))
+            self._start(work, using, partial(say, on=console))
             return self._follow(work, using, console, interrupts)
 
     def script(self, work: Work, using: Machine) -> str:
@@ -233,12 +233,10 @@ def _requeue() -> list[str]:
 def _leave(folder: Path, seen: status.Status, console: Console) -> Outcome:
     """Say how to come back to the jobs."""
     names = [one.name for one in seen.jobs if one.alive]
-    console.print(
+    say(
         f"{counted(len(names), 'job')} go on without this command. Follow them with:\n"
         f"  ndi-bench status --follow {shlex.quote(str(folder))}\nStop them with:\n  scancel {_range(names)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        on=console,
     )
     return Outcome(interrupted=True, detached=True)
 
