@@ -121,7 +121,7 @@ def fill(tmp_path, monkeypatch) -> Callable[..., Store]:
             for seed in range(seeds):
                 level = mean + apart * (seed - (seeds - 1) / 2)
                 run, evaluations = rows_of_a_run(method, task, seed, demos, (level - 5, level + 5), **changes)
-                store.write(run, evaluations, replace=run["demos"] == 0)
+                store.write(run, evaluations)
         return store
 
     return write

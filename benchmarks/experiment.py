@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def plan(
     from benchmarks.store.store import Store
 
     stamps = stamps_of(folder, [run.run_id for run in runs])
-    remaining, kept = grid.pending(runs, Store(folder), retry, rerun)
+    remaining, kept = grid.pending(runs, Store(folder).status, retry, rerun)
     return Plan(folder, runs, grid.cells(remaining, lanes), kept, rerun, stamps, accept_dataset)
 
 
@@ -218,7 +219,7 @@ def check_device(name: str) -> None:
     Raises:
         UserError: it is none.
     """
-    if name not in ("cpu", "cuda", "auto") and not name.startswith("cuda:"):
+    if not re.fullmatch(r"cpu|auto|cuda(:[0-9]{1,3})?", name):
         raise UserError(f"--device {name}: it must be cpu, cuda or auto")
 
 

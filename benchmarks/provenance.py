@@ -22,12 +22,12 @@ PACKAGES = ("torch", "numpy", "gymnasium", "mujoco", "minari", "ndi-bench")
 
 @functools.cache
 def commit() -> tuple[str | None, bool]:
-    """Git commit of the suite and whether its sources differ from it; (None, False) outside a checkout."""
+    """Git commit of the suite and whether its sources differ from it or may; (None, False) outside a checkout."""
     top = _git("rev-parse", "--show-toplevel")
     head = _git("rev-parse", "HEAD")
     if top is None or head is None or Path(top).resolve() != ROOT:
         return None, False
-    return head, bool(_git("status", "--porcelain", "--", *SOURCES))
+    return head, _git("status", "--porcelain", "--", *SOURCES) != ""
 
 
 @functools.cache

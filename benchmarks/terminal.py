@@ -160,9 +160,9 @@ def command_again() -> str:
     return shlex.join(["ndi-bench", *sys.argv[1:]])
 
 
-def say(text: str, style: str = "") -> None:
+def say(text: str, style: str = "", on: Console = console) -> None:
     """Print a line as it is: square brackets are no markup, and a path that is longer than the line stays whole."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    on.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def accept_all_characters() -> None:

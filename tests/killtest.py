@@ -108,8 +108,8 @@ class Place:
         """Note every run that the store says is written."""
         write, descriptor = Store.write_together, os.open(self.reported, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-        def write_and_tell(store, runs):
-            write(store, runs)
+        def write_and_tell(store, runs, kept):
+            write(store, runs, kept)
             os.write(descriptor, "".join(run["run_id"] + "\n" for run, _ in runs).encode())
 
         Store.write_together = write_and_tell

@@ -1,10 +1,12 @@
 """Checkpoints in pieces: what is settled is written once, and nothing is taken for what it is not."""
 
+import errno
 import os
 
 import pytest
 import torch
 
+from benchmarks.kit.errors import RestoringError
 from benchmarks.run.checkpoint import Checkpoint, CheckpointWarning, remove_finished
 
 
@@ -79,6 +81,28 @@ def test_a_checkpoint_with_a_damaged_piece_is_ignored_with_a_warning(checkpoint,
         assert one.load() is None
     one.save(state(1, 2))
     assert memory(checkpoint())[0].keys() == {"block-1", "block-2"}
+
+
+def test_a_checkpoint_that_cannot_be_read_for_a_moment_stays(checkpoint, monkeypatch):
+    one = checkpoint()
+    one.save(state(1))
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail)
+        with pytest.raises(RestoringError, match=r"it cannot be read .*Input/output error"):
+            checkpoint().load()
+    assert memory(checkpoint())[0] == {"block-1": [1.0] * 3}
+
+
+def test_nothing_is_written_through_a_planted_link(checkpoint, tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="is a symbolic link, which is not followed"):
+        checkpoint().save({"weights": torch.zeros(2)})
+    assert not list((tmp_path / "victim").iterdir())
 
 
 def test_checkpoints_of_runs_stored_since_are_removed(checkpoint, tmp_path):

@@ -180,6 +180,9 @@ def test_runs_of_other_code_are_told_and_recorded(bench, monkeypatch):
     assert "2 stored runs of walker: made with another version of edited than is there now" in bench(*options)[1]
     assert bench(*options, "--rerun")[0] == 0
     assert "another version" not in bench(*options)[1]
+    Path("other.py").write_text(source)
+    others = [option.replace("edited", "other") for option in options]
+    assert "2 stored runs of walker: made with another version of other than is there now" in bench(*others)[1]
     (versions,) = Store(Path("out")).runs()["versions"].unique()
     digest = hashlib.sha256(Path("edited.py").read_bytes()).hexdigest()[:8]
     assert json.loads(versions)["edited"] == f"source {digest}"

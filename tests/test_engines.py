@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -93,6 +94,18 @@ def test_a_dry_run_says_what_the_jobs_will_take(tmp_path, bench, monkeypatch):
     assert "core-hours" in said
     lines = script.read_text().splitlines()
     assert {"#SBATCH --array=0-2%2", "#SBATCH --time=6", "#SBATCH --signal=USR2@120"} <= set(lines)
+
+
+def test_jobs_that_cannot_be_noted_are_taken_back(tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="submitit is an extra")
+    executor, cancelled = SimpleNamespace(map_array=lambda *_: [SimpleNamespace(job_id="7_0")]), []
+    monkeypatch.setattr(slurm.Slurm, "_executor", lambda *_: executor)
+    monkeypatch.setattr(Submission, "write", lambda *_: (tmp_path / "none").read_bytes())
+    monkeypatch.setattr(queue, "cancel", cancelled.extend)
+    with pytest.raises(UserError, match="cannot write to"):
+        slurm.Slurm()._submit(engines.Work(cells(), Settings(tmp_path), {}), Machine("cpu", 1, 1), 1)
+    assert cancelled == ["7_0"]
+    assert not (tmp_path / "slurm").exists()
 
 
 @pytest.mark.parametrize(
@@ -306,6 +319,7 @@ def test_status_loads_nothing_and_passes_over_what_is_planted(tmp_path, bench):
         "b": '{"jobs": ["1; rm"], "runs": [], "stamps": {}}',
         "c": "[" * 9000,
         "d": '{"jobs": 3}',
+        "f": '{"jobs": ["1"], "runs": ["a"], "stamps": {"a": [Infinity, 1]}}',
     }.items():
         (place.parent / name).mkdir()
         (place.parent / name / submissions.FILE).write_text(text)
@@ -329,6 +343,13 @@ def test_a_folder_of_jobs_that_others_may_write_to_is_refused(tmp_path):
     with pytest.raises(UserError, match="cannot write to"):
         submissions.new_place(tmp_path)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_status_counts_runs_alone(tmp_path, a_run):
+    path = picking.Store(tmp_path).write(*a_run())
+    path.with_name("README.md").touch()
+    path.with_name(f"{path.stem}-2.old").touch()
+    assert status.Watch(tmp_path).look().runs == [path.stem]
 
 
 def test_status_of_a_folder_that_cannot_be_read(tmp_path, bench):

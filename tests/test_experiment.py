@@ -65,10 +65,14 @@ def test_machines_fill_in_what_is_not_said(monkeypatch):
     plan = walker()
     monkeypatch.setattr(machine, "cores", lambda: 6)
     assert experiment.machine(plan) == experiment.Machine("cpu", workers=6, threads=1)
-    monkeypatch.setattr(machine, "_has_cuda", lambda: True)
+    monkeypatch.setattr(machine, "_cuda_devices", lambda: 1)
     assert experiment.machine(plan, "cuda") == experiment.Machine("cuda", workers=1, threads=6)
     assert experiment.machine(plan, "auto", workers=3).threads == 6, "one cell needs one process"
-    monkeypatch.setattr(machine, "_has_cuda", lambda: False)
+    with pytest.raises(UserError, match="--device cuda:1: this torch sees no such device"):
+        experiment.machine(plan, "cuda:1")
+    with pytest.raises(UserError, match="--device cuda:x: it must be"):
+        experiment.machine(plan, "cuda:x")
+    monkeypatch.setattr(machine, "_cuda_devices", lambda: 0)
     assert experiment.machine(plan, "auto").device == "cpu"
-    with pytest.raises(UserError, match="this torch sees no CUDA device"):
+    with pytest.raises(UserError, match="this torch sees no such device"):
         experiment.machine(plan, "cuda")

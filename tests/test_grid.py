@@ -13,11 +13,6 @@ def expand(content="0123", **fields):
     return grid.expand(Profile(**base | fields), lambda task, choice: content, lambda task: None)
 
 
-class Stored(dict):
-    def status(self, run_id):
-        return self.get(run_id)
-
-
 def test_a_run_has_a_readable_id_that_covers_what_its_result_depends_on():
     base = expand(methods=("bc",))[0]
     assert base.run_id.startswith("hopper-bc-d1-s0-")
@@ -132,7 +127,7 @@ def test_remembered_runs_are_the_same_runs_in_the_same_cells(monkeypatch, memory
 
 def test_stored_runs_are_skipped_unless_told_otherwise():
     runs = expand(seeds=(0, 1, 2, 3))
-    stored = Stored({runs[0].run_id: "completed", runs[1].run_id: "failed", runs[2].run_id: "timeout"})
+    stored = {runs[0].run_id: "completed", runs[1].run_id: "failed", runs[2].run_id: "timeout"}.get
     assert grid.pending(runs, stored) == ([runs[3]], {"completed": 1, "failed": 1, "timeout": 1})
     assert grid.pending(runs, stored, retry=["failed"])[0] == [runs[1], runs[3]]
     assert grid.pending(runs, stored, rerun=True) == (runs, {})

@@ -61,8 +61,42 @@ def test_a_restart_of_this_machine_frees_its_runs_but_another_of_its_name_keeps_
     place, process, started, word = holder(tmp_path).name.rsplit(".", 3)
     parts = place.rsplit("-", 3)  # name, hardware, start of the machine, name space of processes
     parts[part] = "0" * 6
-    holder(tmp_path).rename(holder(tmp_path).with_name(f"{'-'.join(parts)}.{process}.{started}.{word}"))
+    moved = holder(tmp_path).rename(holder(tmp_path).with_name(f"{'-'.join(parts)}.{process}.{started}.{word}"))
+    assert Locks(tmp_path).take(("a-run",)) == set(), "it may be one that has the same name and address"
+    os.utime(moved, (time.time() - 4 * locks.PULSE_SECONDS,) * 2)
     assert Locks(tmp_path).take(("a-run",)) == ({"a-run"} if gone else set())
+
+
+def test_processes_that_cannot_be_looked_at_are_asked_for(tmp_path, monkeypatch):
+    """As where /proc is mounted with hidepid, for other users' processes."""
+    Locks(tmp_path).take(RUNS)
+    dead, read = subprocess.Popen(["true"]), Path.read_text
+    dead.wait()
+    host, _, started, word = holder(tmp_path, "b-run").name.rsplit(".", 3)
+    holder(tmp_path, "b-run").rename(holder(tmp_path, "b-run").with_name(f"{host}.{dead.pid}.{started}.{word}"))
+
+    def hidden(path, *how):
+        if path.name == "stat":
+            raise FileNotFoundError
+        return read(path, *how)
+
+    monkeypatch.setattr(Path, "read_text", hidden)
+    assert Locks(tmp_path).take(RUNS) == {"b-run"}
+
+
+def test_a_lock_that_is_taken_over_never_looks_silent(tmp_path, monkeypatch):
+    Locks(tmp_path).take(("a-run",))
+    elsewhere(tmp_path, silent=2 * locks.EXPIRY_SECONDS)
+    rename, ages = Path.rename, []
+
+    def then_look(path, target):
+        moved = rename(path, target)
+        ages.append(time.time() - moved.stat().st_mtime)
+        return moved
+
+    monkeypatch.setattr(Path, "rename", then_look)
+    assert Locks(tmp_path).take(("a-run",)) == {"a-run"}
+    assert max(ages) < locks.EXPIRY_SECONDS
 
 
 def test_another_machine_keeps_its_runs_while_it_gives_signs_of_life(tmp_path):
@@ -138,6 +172,10 @@ def test_a_folder_that_cannot_be_written_to_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
         Locks(tmp_path / "file").take(RUNS)
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks" / "a-run").touch()
+    with pytest.raises(UserError, match=rf"cannot write to {tmp_path}: Not a directory \({tmp_path}/locks/a-run\)"):
+        Locks(tmp_path).take(RUNS)
 
 
 def test_a_run_that_is_let_go_during_the_look_is_taken(tmp_path, monkeypatch):
@@ -172,7 +210,7 @@ def test_a_machine_whose_clock_is_wrong_neither_takes_nor_sweeps_what_is_alive(t
     assert Locks(tmp_path).take(["a-run"]) == {"a-run"}
 
 
-@pytest.mark.parametrize("name", [".a.b.c", "notes.v1.2.txt", "far-away-012345-678901-abcdef.x.1.0a1b2c3d"])
+@pytest.mark.parametrize("name", [".a.b.c", "notes.v1.2.txt", "far-away-012345-678901-abcdef.0.1.0a1b2c3d"])
 def test_what_is_no_lock_is_named_and_left_alone(tmp_path, name):
     stranger = tmp_path / "locks" / "a-run" / name
     stranger.parent.mkdir(parents=True)

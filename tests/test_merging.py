@@ -11,7 +11,7 @@ def side(a_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(folder, method, seed, **changes):
-        return Store(tmp_path / folder).write(*a_run(method, seed=seed, **changes), replace=True)
+        return Store(tmp_path / folder).write(*a_run(method, seed=seed, **changes))
 
     return write
 

@@ -60,7 +60,7 @@ def test_a_label_is_drawn_as_it_stands(fill):
 
 def test_failed_runs_are_not_drawn(fill, a_run):
     store = fill({("bc", "hopper"): 300, ("gail", "hopper"): 700})
-    store.write(*a_run("gail", seed=1, finals=(1e9,), status="diverged"), replace=True)
+    store.write(*a_run("gail", seed=1, finals=(1e9,), status="diverged"))
     (hopper,) = plots.learning_curves(arranged(store).at(1)).axes
     assert lines(hopper)["GAIL (off-policy)"].get_ydata()[-1] == pytest.approx(650.0)
 

@@ -72,7 +72,11 @@ def test_only_policies_of_the_kit_are_kept():
     assert packed(policy, 0, {}) is None
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff" * 8, packed(a_policy(), 0, {})[:-9]])
+WHOLE, ACTIONS = packed(a_policy(), 0, {}), rb"1, \"bfloat16\": false"
+ENDLESS = WHOLE.replace(ACTIONS, b"Infinity".ljust(len(ACTIONS)))
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\xff" * 8, WHOLE[:-9], ENDLESS])
 def test_what_is_no_policy_is_one_line(data):
     with pytest.raises(UserError, match="it is no policy that ndi-bench has kept") as caught:
         unpacked(data)
@@ -169,7 +173,7 @@ def test_play_says_what_differs(stored, bench):
     rows[1]["return"] = np.nextafter(rows[1]["return"], 0)
     kept = stored.record(record["run_id"]) | {"versions": json.dumps({"torch": "1.0"})}
     del kept["schema"]
-    stored.write(kept, rows, replace=True)
+    stored.write(kept, rows)
     code, out, _ = bench("play", record["run_id"], str(stored.folder))
     assert code == 1
     assert "1 of 3 returns are not the stored ones" in out
@@ -185,5 +189,8 @@ def test_a_report_has_the_film_of_the_median_seed(stored, monkeypatch):
     film_medians(stored, lambda text: None)
     ((clips, path),) = filmed
     assert path.name == f"{median}.webp"
+    policies.place(stored.folder, median).unlink()
+    film_medians(stored, lambda text: None)
+    assert filmed[-1][1].stem in {record["run_id"] for record in of(stored, "bc")} - {median}
     assert [clip.caption.partition(":")[0].partition(",")[0] for clip in clips] == ["BC", "Expert"]
     assert clips[0].seed == clips[1].seed

@@ -4,6 +4,7 @@ import io
 import re
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -141,6 +142,26 @@ def test_a_result_of_former_times_does_not_stand_for_a_process_that_died(tmp_pat
     outcome = pool.run_cells([cell], Settings(tmp_path, anew=True), 1, console)
     assert {ending.status for ending in outcome.endings.values()} == {"failed"}
     assert set(Store(tmp_path).runs()["status"]) == {"failed"}
+
+
+def test_a_worker_whose_parent_is_gone_saves_itself(tmp_path):
+    (cell,) = cells()
+    assert runner.run_cell(cell, Settings(tmp_path), stop=iter([False] * 3 + [True] * 9).__next__) is None
+    path = tmp_path / "checkpoints" / f"{cell.cell_id}.pt"
+    torch.save(torch.load(path) | {"commit": ["another", False]}, path)  # of which it has to warn
+    with CellLocks(tmp_path, [cell]) as locks:
+        locks.lock(cell)
+        worker = pool._Worker(cell, Settings(tmp_path), locks.of(cell))
+        worker.connection.close()
+        worker.process.join()
+    assert worker.process.exitcode == 0
+    assert path.exists()
+    assert Store(tmp_path).runs().empty
+
+
+def test_deaths_by_signals_without_a_name_are_told():
+    dead = SimpleNamespace(process=SimpleNamespace(exitcode=-signal.SIGRTMIN - 1))
+    assert pool._Worker.death(dead) == f"the worker process was killed by signal {signal.SIGRTMIN + 1}"
 
 
 def test_a_refused_checkpoint_lets_the_other_cells_save_themselves(tmp_path, console):

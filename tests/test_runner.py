@@ -15,6 +15,7 @@ import pytest
 import torch
 import toy_methods
 
+from benchmarks import provenance
 from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.kit import errors
 from benchmarks.kit.demonstrations import Demonstrations
@@ -184,6 +185,12 @@ def test_other_code_than_at_the_beginning_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.provenance.commit", lambda: ("another", False))
     with pytest.warns(CheckpointWarning, match="other code than it began with"):
         runner.run_cell(a_cell(), Settings(tmp_path))
+
+
+def test_code_that_may_be_changed_counts_as_changed(monkeypatch):
+    answers = {"rev-parse": str(provenance.ROOT), "status": None}  # git has not answered in time
+    monkeypatch.setattr(provenance, "_git", lambda verb, *_: answers[verb])
+    assert provenance.commit.__wrapped__() == (str(provenance.ROOT), True)
 
 
 # ----------------------------------------------------------------------------------------------------------- endings

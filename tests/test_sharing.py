@@ -1,5 +1,6 @@
 """Several processes on one results folder: every run is made once, and who loses a run leaves it alone."""
 
+import errno
 import io
 import os
 import subprocess
@@ -12,7 +13,8 @@ from rich.console import Console
 from toy_methods import cells
 
 from benchmarks.kit.errors import UserError
-from benchmarks.run import pool, rows, runner, saving
+from benchmarks.run import picking, pool, rows, runner, saving
+from benchmarks.run.attempts import Attempts
 from benchmarks.run.locks import Locks
 from benchmarks.run.picking import CellLocks
 from benchmarks.run.record import Record
@@ -90,16 +92,78 @@ def test_who_has_lost_a_run_writes_nothing_more(tmp_path, monkeypatch):
     assert not (tmp_path / "other").exists()
 
 
-def test_a_run_lost_at_work_is_deferred(tmp_path):
+def lost(folder, run_id):
+    """A run is taken by a process of another machine."""
+    (holder,) = (folder / "locks" / run_id).iterdir()
+    return holder.rename(holder.with_name("far-away-012345-678901-abcdef.77.1234.0a1b2c3d"))
+
+
+@pytest.mark.parametrize("parent", [True, False], ids=["seen by the parent", "seen by the worker"])
+def test_a_run_lost_at_work_is_deferred(tmp_path, monkeypatch, parent):
+    monkeypatch.setattr(picking, "SETTLE_SECONDS", 0.0)
     cell = a_cell()
     with CellLocks(tmp_path, [cell]) as locks:
         assert locks.lock(cell) is cell
-        (holder,) = (tmp_path / "locks" / cell.run_ids[0]).iterdir()
-        taken = holder.rename(holder.with_name("far-away-012345-678901-abcdef.77.1234.0a1b2c3d"))
-        assert not locks.holds(cell)
+        worker = locks.of(cell)
+        taken = lost(tmp_path, cell.run_ids[0])
+        assert not (locks.holds(cell) if parent else worker.confirm(cell.run_ids))
+        assert not locks.of(cell).confirm(cell.run_ids)
         locks.release(cell)
+        assert locks.pick().seeds == (1,), "what is not lost is made"
         assert locks.elsewhere() == {cell.run_ids[0]: "process 77 on far-away"}
     assert taken.exists(), "the other's lock is not touched"
+
+
+def test_notes_of_a_lost_cell_are_the_others(tmp_path, monkeypatch):
+    cell = a_cell(seeds=(0,))
+    monkeypatch.setattr(pool, "run_cell", lambda cell, *_: lost(tmp_path, cell.run_ids[0]) and None)
+    console = Console(file=io.StringIO())
+    assert pool.run_cells([cell], Settings(tmp_path, attempts=5), 0, console).elsewhere.keys() == {cell.run_ids[0]}
+    assert Attempts(tmp_path).read() == {cell.cell_id: 1}
+
+
+def test_runs_whose_holder_dies_while_nobody_looks_are_made(tmp_path, monkeypatch):
+    cell = a_cell()
+
+    def dies(*_):
+        Locks(tmp_path).take(cell.run_ids[:1])
+        os.utime(lost(tmp_path, cell.run_ids[0]), (1, 1))
+
+    monkeypatch.setattr(pool, "prepare", dies)  # the folder has been swept by then
+    outcome, _ = work(tmp_path, cell)
+    assert outcome.endings.keys() == set(cell.run_ids)
+
+
+def test_what_is_no_run_makes_none(tmp_path):
+    cell = a_cell()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / f"{cell.run_ids[0]}.old").touch()
+    with CellLocks(tmp_path, [cell]) as locks:
+        assert locks.pick() is cell
+
+
+def test_what_this_process_is_storing_is_left_to_it(tmp_path):
+    cell = a_cell()
+    together = tmp_path / "runs" / ".0123.together"
+    with CellLocks(tmp_path, [cell]) as locks:
+        locks.lock(cell)
+        together.mkdir(parents=True)
+        (together / f"{cell.run_ids[0]}.parquet").touch()
+        locks._clear()
+        assert locks.holds(cell)
+        assert together.exists()
+    with CellLocks(tmp_path, []):
+        assert not together.exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_a_user_error(tmp_path, monkeypatch):
+    def fail(place):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(place))
+
+    with CellLocks(tmp_path, [a_cell()]) as locks:
+        monkeypatch.setattr(picking, "names", fail)
+        with pytest.raises(UserError, match=r"cannot write to .*: Input/output error \(.*/runs\)"):
+            locks.pick()
 
 
 def test_two_commands_at_once_share_the_work(tmp_path):

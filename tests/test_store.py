@@ -3,6 +3,8 @@ import json
 import os
 import re
 import shutil
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.kit.errors import UserError
-from benchmarks.store import runfile
+from benchmarks.store import policies, runfile
 from benchmarks.store.schema import AVERAGES, EVALUATIONS, RUNS, SCHEMA_VERSION, written
 from benchmarks.store.store import SetAside, Store
 from benchmarks.store.verification import verify
+
+
+def alone(run_ids):
+    """Nobody is at work."""
+    return nullcontext(True)
 
 
 def test_what_is_written_comes_back(tmp_path, a_run):
@@ -77,7 +84,7 @@ def test_numpy_scalars_are_accepted(tmp_path, a_run):
         ({"label": ..., "surprise": 1}, "run row lacks label and has unknown surprise"),
         ({"seed": None}, "run column seed must not be empty"),
         ({"seed": "zero"}, "run column seed must be int64"),
-        ({"status": "fine"}, "status 'fine' is not one of completed, failed, diverged, timeout"),
+        ({"status": "fine"}, "its status is none of completed, failed, diverged, timeout"),
         ({"run_id": "../escape"}, "no safe file name"),
         ({"run_id": ".hidden"}, "no safe file name"),
         ({"seed": 7}, r"evaluation column seed holds \[0\], the run says 7"),
@@ -102,13 +109,10 @@ def test_wrong_evaluation_rows_are_refused_by_name(tmp_path, a_run):
         Store(tmp_path).write(run, evaluations)
 
 
-def test_a_stored_run_is_replaced_only_on_request(tmp_path, a_run):
+def test_a_stored_run_is_replaced(tmp_path, a_run):
     store = Store(tmp_path)
     store.write(*a_run(status="failed"))
-    with pytest.raises(UserError, match=r"bc\.hopper\.1\.0 is already in"):
-        store.write(*a_run())
-    assert store.status("bc.hopper.1.0") == "failed"
-    store.write(*a_run(), replace=True)
+    store.write(*a_run())
     assert store.status("bc.hopper.1.0") == "completed"
     assert len(store.runs()) == 1
 
@@ -216,7 +220,7 @@ def test_a_failed_write_leaves_nothing_and_keeps_the_old(tmp_path, a_run, monkey
 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(UserError, match=rf"cannot write to {tmp_path / 'runs'}: No space left on device"):
-        store.write(*a_run(), replace=True)
+        store.write(*a_run())
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -233,7 +237,7 @@ def test_of_different_results_of_a_run_the_completed_one_counts_then_the_latest(
     for number, (status, day) in enumerate([("failed", days[2]), ("completed", days[0]), ("completed", days[1])]):
         run, rows = a_run(status=status)
         run, rows = run | {"started": day}, [row | {"return": float(number)} for row in rows]
-        copy = there.write(run, rows, replace=True)
+        copy = there.write(run, rows)
         if number == 0:
             named = here.write(run, rows)
         shutil.copy(copy, named.with_name(f"conflict {number}.parquet"))
@@ -274,27 +278,74 @@ def test_averages_are_means_over_episodes(tmp_path, a_run):
 
 
 def test_runs_written_together_appear_together(tmp_path, a_run, monkeypatch):
-    store, replace = Store(tmp_path), os.replace
-    store.write(*a_run(seed=0, status="failed"))
-
-    def killed(source, target):
-        """The process dies once the second run would take its place."""
-        if target.name == "bc.hopper.1.1.parquet" and target.parent.name == "runs":
-            raise KeyboardInterrupt
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        store.write_together([a_run(seed=seed) for seed in range(3)])
-    monkeypatch.undo()
+    store, runs = Store(tmp_path), [a_run(seed=seed) for seed in range(3)]
+    copied = store.write(*a_run(seed=0, status="failed"))
+    os.utime(copied, (2**32, 2**32))  # by a clock that was wrong
+    killed_before("bc.hopper.1.1.parquet", monkeypatch, lambda: store.write_together(runs))
     asked = []
-    store.recover(lambda run_ids: asked.append(sorted(run_ids)))
+    store.recover(lambda run_ids: nullcontext(asked.append(run_ids)))
     assert asked == [["bc.hopper.1.1", "bc.hopper.1.2"]]
     assert len(store.runs()) == 1, "their process is at work"
-    store.recover(lambda run_ids: True)
+    store.recover(alone)
     assert store.runs()["status"].tolist() == ["completed"] * 3
     assert {path.suffix for path in (tmp_path / "runs").iterdir()} == {".parquet"}
     store.recover(lambda run_ids: pytest.fail("there is nothing left to recover"))
+
+
+def killed_before(name, monkeypatch, write):
+    """Write, in a process that dies once a file would take its place."""
+    replace = os.replace
+
+    def killed(source, target):
+        if target.name == name and target.parent.name in ("runs", "policies"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "parquet"])
+def test_a_run_that_is_made_again_has_its_policy_after_any_kill(tmp_path, a_run, monkeypatch, kind):
+    store = Store(tmp_path)
+    for policy in (b"old", b"new"):
+        run, rows = a_run(policy_sha256=policies.digest(policy))
+        write = partial(store.write_together, [(run, rows)], {run["run_id"]: policy})
+        if policy == b"old":
+            write()
+        else:
+            killed_before(f"{run['run_id']}.{kind}", monkeypatch, write)
+    store.recover(alone)
+    assert policies.read(tmp_path, store.record(run["run_id"])) == b"new"
+    assert verify(store) == (1, [])
+
+
+def test_what_others_recover_meanwhile_or_have_made_since_stays(tmp_path, a_run, monkeypatch):
+    store, half = Store(tmp_path), tmp_path / "runs" / ".half.tmp"
+    old, new = (a_run(status=status) for status in ("failed", "completed"))
+
+    def rival(run_ids):
+        half.touch()
+        store.recover(alone)
+        return nullcontext(True)
+
+    def ended(probe):
+        """The process ends that was writing."""
+        half.unlink(missing_ok=True)
+        return 0.0
+
+    monkeypatch.setattr("benchmarks.store.store.server_time", ended)
+    killed_before("bc.hopper.1.0.parquet", monkeypatch, lambda: store.write_together([old]))
+    store.recover(rival)
+    assert store.status("bc.hopper.1.0") == "failed"
+    killed_before("bc.hopper.1.0.parquet", monkeypatch, lambda: store.write_together([old]))
+    os.utime(next((tmp_path / "runs").glob(".*.together/*")), (1, 1))
+    store.write(*new)
+    store.recover(alone)
+    assert store.status("bc.hopper.1.0") == "completed"
+    assert [path.suffix for path in (tmp_path / "runs").iterdir()] == [".parquet"]
 
 
 def test_runs_that_cannot_be_written_together_leave_nothing(tmp_path, a_run, monkeypatch):
@@ -316,7 +367,7 @@ def test_what_killed_processes_left_half_written_is_removed_after_a_while(tmp_pa
     halves[2].mkdir()
     for half in halves[::2]:
         os.utime(half, (0, 0))
-    store.recover(lambda run_ids: True)
+    store.recover(alone)
     assert [half.exists() for half in halves] == [False, True, False]
 
 
@@ -379,6 +430,26 @@ def test_records_of_wrong_types_are_set_aside(tmp_path, a_run, changes):
     assert store.status("bc.hopper.1.1") is None
 
 
+def test_rows_of_wrong_types_are_set_aside(tmp_path, a_run):
+    store, averages = Store(tmp_path), runfile.averages
+    path = store.write(*a_run())
+    record, rows = runfile.read(path, EVALUATIONS.names)
+    strange = rows.set_column(rows.schema.get_field_index("step"), "step", pa.array(["x"] * len(rows)))
+    with open(path, "wb") as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runfile, "averages", lambda _: averages(rows))
+        runfile.write(file, record, strange)
+    with pytest.warns(SetAside, match="its rows cannot be read"):
+        assert store.evaluations().empty
+
+
+def test_a_run_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "x.parquet").symlink_to("x.parquet")
+    for ask in (Store(tmp_path).stamp, Store(tmp_path).record):
+        with pytest.raises(UserError, match=r"x\.parquet cannot be read: .*; move it away, or mend it"):
+            ask("x")
+
+
 def test_nothing_among_the_runs_is_waited_for_or_followed(tmp_path, a_run):
     folder, victim = tmp_path / "results", tmp_path / "victim"
     store = Store(folder)
@@ -392,17 +463,20 @@ def test_nothing_among_the_runs_is_waited_for_or_followed(tmp_path, a_run):
     (runs / "bc.hopper.1.2.parquet").symlink_to(victim / "new.parquet")
     (runs / ".planted.together").symlink_to(victim)
     (runs / ".planted.tmp").symlink_to(victim)
+    (runs / ".odd.together").mkdir()
+    (runs / ".odd.together" / "...parquet").touch()  # which would be the run ".."
     os.utime(runs / ".planted.tmp", (0, 0), follow_symlinks=False)
     with pytest.warns(SetAside) as caught:
         assert len(store.runs()) == 1
     assert sorted(str(w.message).partition(" in ")[0] for w in caught) == [
         "bc.hopper.1.1.parquet", "bc.hopper.1.2.parquet", "endless.parquet", "pipe.parquet",
     ]  # fmt: skip
-    store.recover(lambda run_ids: True)
+    store.recover(alone)
     assert not (runs / ".planted.tmp").is_symlink()
+    assert (runs / ".odd.together" / "...parquet").exists()
     for seed in (1, 2):
         with pytest.raises(UserError, match=r"is a symbolic link, which is not followed; remove it"):
-            store.write(*a_run(seed=seed), replace=True)
+            store.write(*a_run(seed=seed))
     assert {path.name: path.read_text() for path in victim.iterdir()} == {"thesis.parquet": "precious"}
 
 

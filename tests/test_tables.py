@@ -85,7 +85,7 @@ def test_order_is_the_papers_then_others_then_oracles():
 
 def test_failed_seeds_are_told_and_left_out(fill, a_run):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
-    store.write(*a_run("gail", seed=4, finals=(1e9,), status="diverged"), replace=True)
+    store.write(*a_run("gail", seed=4, finals=(1e9,), status="diverged"))
     for seed in range(5):
         store.write(a_run("bc", "ant", seed=seed, status=["failed", "timeout"][seed % 2])[0], [])
     table = tables.returns_table(arranged(store).at(1))
@@ -113,14 +113,14 @@ def test_runs_on_other_contents_of_a_dataset_are_rows_of_their_own(fill, a_run):
 def test_runs_that_ended_before_their_budget_count_and_are_told(fill, a_run):
     store = fill({("bc", "hopper"): 800, ("gail", "hopper"): 900}, seeds=5)
     run, rows = a_run("gail", seed=4)
-    store.write({**run, "steps": run["budget"] - 1}, rows, replace=True)
+    store.write({**run, "steps": run["budget"] - 1}, rows)
     note = entries(tables.returns_table(arranged(store).at(1)), "GAIL (off-policy)")["Hopper"].note
     assert note == "5/5 seeds, 1 ended before the budget"
 
 
 def test_a_score_that_is_not_finite_does_not_count(fill, a_run):
     store = fill({("bc", "hopper"): 800})
-    store.write(*a_run(seed=1, finals=(float("nan"), 1.0)), replace=True)
+    store.write(*a_run(seed=1, finals=(float("nan"), 1.0)))
     entry = entries(tables.returns_table(arranged(store).at(1)), "BC")["Hopper"]
     assert (entry.value, entry.note) == ("750", "1/2 seeds, 1 without a final score")
 

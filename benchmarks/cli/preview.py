@@ -77,7 +77,7 @@ def show_outdated(runs: Iterable[Run], folder: Path) -> None:
         origin = origins[run.reference]
         record = None if origin is None else store.record(run.run_id)
         if origin is not None and record is not None:
-            made_with = json.loads(record["versions"]).get(origin[0], origin[1])
+            made_with = json.loads(record["versions"]).get(origin[0])
             outdated[run.method, origin[0]] += made_with != origin[1]
     for (method, source), number in (+outdated).items():
         runs_of = f"{counted(number, 'stored run')} of {method}"

@@ -80,7 +80,7 @@ def train(
     (run,) = runs = grid.expand(profile, lambda task, choice: None, expert_hash)
     if len(settings(run.config)["sac.hidden"]) != 2:
         raise UserError("an expert has two hidden layers; give two numbers, such as --set sac.sac.hidden=[256,256]")
-    remaining, _ = grid.pending(runs, Store(folder), grid.RETRIABLE)
+    remaining, _ = grid.pending(runs, Store(folder).status, grid.RETRIABLE)
     how = pool.Settings(folder, checkpoint_minutes=checkpoint_minutes, keep=keep_if_best)
     outcome = pool.run_cells(grid.cells(remaining), how, 1, console)
     if outcome.interrupted:

@@ -1,7 +1,8 @@
 """The exceptions that are shown to the user as a single line, without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UserError(Exception):
@@ -13,6 +14,17 @@ class RestoringError(UserError):
 
     The message is the reason and what else to do, but for the checkpoint's place, which whoever shows it adds.
     """
+
+
+@contextmanager
+def writing(folder: object) -> Iterator[None]:
+    """Say in one line that a folder cannot be written to: an OSError becomes a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        reason, place = error.strerror or str(error), str(error.filename2 or error.filename or folder)
+        reason += "" if place == str(folder) or place in reason else f" ({place})"
+        raise UserError(f"cannot write to {folder}: {reason}; make room there or choose another folder") from None
 
 
 LONGEST = 500

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.kit.errors import UserError, near_miss
 from benchmarks.kit.forms import assumed, is_compiled, settled
@@ -163,14 +163,6 @@ class Cell:
         return f"{self.first.task.name}-{self.first.method}-d{self.first.demos}{draw}"
 
 
-class StoredRuns(Protocol):
-    """What `pending` asks a store."""
-
-    def status(self, run_id: str) -> str | None:
-        """How a stored run ended; None if it is not there."""
-        ...
-
-
 def expand(
     profile: Profile, content_hash: Callable[[Task, str], str | None], expert_hash: Callable[[str], str | None]
 ) -> list[Run]:
@@ -233,19 +225,19 @@ def expand(
 
 
 def pending(
-    runs: Iterable[Run], store: StoredRuns, retry: Collection[str] = (), rerun: bool = False
+    runs: Iterable[Run], ended: Callable[[str], str | None], retry: Collection[str] = (), rerun: bool = False
 ) -> tuple[list[Run], dict[str, int]]:
     """The runs that are still to be made, and how many stored ones are left alone, by status.
 
     Args:
         runs: all runs.
-        store: what is there already.
+        ended: how the stored run of an id ended, see `Store.status`.
         retry: stored statuses to run again, of `RETRIABLE`.
         rerun: run everything again.
     """
     remaining, kept = [], dict[str, int]()
     for run in runs:
-        status = None if rerun else store.status(run.run_id)
+        status = None if rerun else ended(run.run_id)
         if status is None or status in retry:
             remaining.append(run)
         else:

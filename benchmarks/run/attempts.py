@@ -13,7 +13,6 @@ from pathlib import Path
 
 from benchmarks.files import read_regular
 from benchmarks.plan.grid import Cell
-from benchmarks.store.schema import SAFE_NAME
 
 from .notes import Notes
 
@@ -34,12 +33,9 @@ class Attempts(Notes):
 
     def read(self) -> dict[str, int]:
         """How often each cell was begun since its last checkpoint, by its id; the present attempt counts."""
-        found = dict[str, int]()
         with contextlib.suppress(OSError):
-            for path in self._all():
-                if SAFE_NAME.fullmatch(path.stem):
-                    found[path.stem] = self._noted(path)
-        return found
+            return {path.stem: self._noted(path) for path in self._all()}
+        return {}
 
     def _noted(self, path: Path) -> int:
         """What a note says; 0 if it is none, or of a time before the cell's last checkpoint."""

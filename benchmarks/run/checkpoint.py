@@ -7,7 +7,6 @@ only once, each piece to a file of its own in `FOLDER/checkpoints/<cell_id>/`, b
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from benchmarks.files import inside, remove_halves, whole_file
 from benchmarks.kit.contract import SETTLED
+from benchmarks.kit.errors import RestoringError
 
 
 class CheckpointWarning(UserWarning):
@@ -55,12 +55,16 @@ class Checkpoint:
             with whole_file(self._piece(name)) as file:
                 torch.save(pieces[name].clone(), file)  # of a view, torch would save all that it is part of
             self._written.add(name)
-        with whole_file(self.path) as file:
+        with whole_file(self._place(self.path.name)) as file:
             torch.save({"run_ids": self.run_ids, **state}, file)
         self._remove_pieces_but(pieces)
 
     def load(self) -> dict[str, Any] | None:
-        """The state, on the CPU; None if there is none. Warns `CheckpointWarning` of one that is not usable."""
+        """The state, on the CPU; None if there is none. Warns `CheckpointWarning` of one that is not usable.
+
+        Raises:
+            RestoringError: it is there and cannot be read now, which may change.
+        """
         if not self._elsewhere:
             remove_halves(self.path)
         pieces: dict[str, Tensor] = {}
@@ -77,6 +81,8 @@ class Checkpoint:
                 state = None if fault else _with_settled(state, read)
             except Exception as error:  # a torn file makes torch raise almost anything
                 reason = str(error).strip().partition("\n")[0]
+                if isinstance(error, OSError):
+                    raise RestoringError(f"it cannot be read ({reason}); mend that") from error
                 state, fault = None, f"cannot be read and is ignored: {reason}"
         if fault is not None:
             warnings.warn(f"checkpoint {self.path} {fault}", CheckpointWarning, 2)
@@ -100,9 +106,11 @@ class Checkpoint:
         return os.path.islink(self.pieces) or os.path.islink(self.path.parent)  # no error where one may not look
 
     def _piece(self, name: str) -> Path:
-        """Where a piece lies; OSError if that is outside the results folder, or behind a link."""
-        folder = self.path.parent
-        return inside(folder.parent, folder.name, self.pieces.name, f"{name}.pt")
+        return self._place(self.pieces.name, f"{name}.pt")
+
+    def _place(self, *names: str) -> Path:
+        """Where a file of it lies; OSError if that is outside the results folder, or behind a link."""
+        return inside(self.path.parent.parent, self.path.parent.name, *names)
 
     def _remove_pieces_but(self, names: Collection[str]) -> None:
         self._written &= set(names)
@@ -160,7 +168,7 @@ def _remove_pieces(folder: Path) -> None:
 
 def _read(path: Path) -> Any:
     if not path.is_file():  # a pipe would be waited for
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise ValueError("it is no regular file")
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # a large replay is not held twice
 
 

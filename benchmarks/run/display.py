@@ -10,13 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.control import Control
 from rich.live_render import LiveRender
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from benchmarks.plan.grid import Cell
-from benchmarks.terminal import counted, duration
+from benchmarks.terminal import counted, duration, say
 
 from .record import Pulse
 
@@ -128,7 +127,7 @@ class Display:
 
     def say(self, message: str, style: str = "") -> None:
         """Print one line above the live part."""
-        self.console.print(escape(message), style=style, highlight=False, soft_wrap=True)
+        say(message, style, self.console)
 
     def _count(self) -> None:
         """Bring the last line up to date."""

@@ -18,6 +18,7 @@ from benchmarks.store import policies
 from benchmarks.store.store import Store
 from benchmarks.tasks import Task
 
+from .machine import is_here
 from .policies import Played, play, unpacked
 
 SECONDS = 4.0
@@ -37,8 +38,8 @@ def replay(store: Store, record: Mapping[str, Any], device: str | None = None) -
             environment cannot be used.
     """
     device = device or str(record["device"]).partition(" ")[0]
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"the run was evaluated on {record['device']}, which is not here; give --device cpu")
+    if not is_here(device):
+        raise UserError(f"the run was evaluated on {record['device']} and there is no {device} here; give --device cpu")
     task, data = registry.find_task(record["task"]), policies.read(store.folder, record)
     rows = store.evaluations()
     stored = rows.loc[(rows["run_id"] == record["run_id"]) & rows["final"], "return"].to_numpy()
@@ -75,7 +76,8 @@ def film_expert(task: Task, path: Path, episode: int) -> None:
 def film_medians(store: Store, tell: Callable[[str], None]) -> None:
     """Film the run of the median seed of every task, method and setting, in `films/` of the results folder.
 
-    Runs whose policy was not kept have no part in it; a film that is newer than its policy is left as it is.
+    Runs whose policy was not kept, or is not there, have no part in it; a film that is newer than its policy is left
+    as it is.
 
     Args:
         store: where the runs are.
@@ -87,8 +89,9 @@ def film_medians(store: Store, tell: Callable[[str], None]) -> None:
     runs, averages = store.averages()
     final = averages[averages["final"]].set_index("run_id")["return"]
     kept = runs[runs["policy_sha256"].notna() & runs["run_id"].isin(final.index)]
+    kept = kept[[not policies.is_missing(store.folder, {"run_id": one}) for one in kept["run_id"]]]
     if kept.empty:
-        raise UserError(f"no run in {store.folder} has a policy to be filmed; those of older versions have none")
+        raise UserError(f"no run in {store.folder} has a policy there to be filmed; those of older versions have none")
     kept = kept.assign(final=kept["run_id"].map(final))
     for _, group in kept.groupby(["task", "method", "demos", "config_hash"]):
         ranked = group.sort_values("final").to_dict("records")

@@ -22,13 +22,13 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.files import inside, server_time
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.store.store import Store
 
 PULSE_SECONDS = 20.0
@@ -37,17 +37,6 @@ EXPIRY_SECONDS = 300.0
 """A holder on another machine that was silent for so long is taken for dead; one on this machine is looked up."""
 PATIENCE_SECONDS = EXPIRY_SECONDS + 2 * PULSE_SECONDS
 """Whoever holds a run has ended it within its own time, or is known to be dead after this."""
-
-
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Say in one line that a results folder cannot be written to."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}; make room there or choose another --out"
-        ) from None
 
 
 class Locks:
@@ -187,7 +176,7 @@ class _Holder(NamedTuple):
     """In ticks since the machine's start; 0 where that is not told."""
 
 
-_NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{6})-([0-9a-f]{6})-([0-9a-f]{6})\.(\d+)\.(\d+)\.[0-9a-f]{8}")
+_NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{6})-([0-9a-f]{6})-([0-9a-f]{6})\.([1-9]\d{0,8})\.(\d+)\.[0-9a-f]{8}")
 
 
 def _my_name() -> str:
@@ -230,8 +219,8 @@ def _take(locks: Path, run_id: str) -> str | None:
             if not _is_dead(other, now):
                 return None
             try:
+                os.utime(other.path)  # first: under its new name it must not look silent to a third
                 other.path.rename(place / mine)
-                os.utime(place / mine)
                 return mine
             except FileNotFoundError:
                 continue
@@ -291,12 +280,12 @@ def _is_dead(holder: _Holder, now: float) -> bool:
     silent = now - _last_sign(holder)
     if there[:2] != here[:2]:
         return silent > EXPIRY_SECONDS
-    if there.boot != here.boot:  # this machine was started anew since
-        return True
+    if there.boot != here.boot:  # this machine was started anew since, or another one has its name and address
+        return silent > 3 * PULSE_SECONDS
     if there.processes != here.processes:
         return silent > EXPIRY_SECONDS
     current = _started(holder.process)
-    return current is None or (holder.started not in (0, current))
+    return current is None or (0 not in (holder.started, current) and holder.started != current)
 
 
 @cache
@@ -319,8 +308,6 @@ def _started(process: int) -> int | None:
         return None if fields[0] in "ZX" else int(fields[19])  # a zombie has ended, though it is still listed
     except (OSError, IndexError, ValueError):
         pass
-    if Path("/proc/self/stat").exists():
-        return None
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,8 @@ def fitting(cells: int, device: str = "cpu", workers: int | None = None, threads
         UserError: there is no such device.
     """
     device = resolved(device)
-    if device != "cpu" and not _has_cuda():
-        raise UserError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
+    if not is_here(device):
+        raise UserError(f"--device {device}: this torch sees no such device; use --device cpu")
     workers = default_workers(device) if workers is None else workers
     if threads is None:
         threads = 1 if device == "cpu" else max(1, cores() // max(min(workers, cells), 1))
@@ -59,8 +60,14 @@ def default_workers(device: str) -> int:
 def resolved(device: str) -> str:
     """The device, where "auto" leaves it to the machine."""
     if device == "auto":
-        return "cuda" if _has_cuda() else "cpu"
+        return "cuda" if is_here("cuda") else "cpu"
     return device
+
+
+def is_here(device: str) -> bool:
+    """Whether there is a device of this name, "cpu", "cuda" or "cuda:N"."""
+    found = re.fullmatch(r"cuda(?::([0-9]{1,3}))?", device)
+    return device == "cpu" or (found is not None and int(found[1] or 0) < _cuda_devices())
 
 
 def allocation(machine: Machine) -> str:
@@ -77,7 +84,7 @@ def job() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def _has_cuda() -> bool:
+def _cuda_devices() -> int:
     import torch  # a plan for the CPU needs none
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count()

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from benchmarks.files import inside
 from benchmarks.plan.grid import Cell
+from benchmarks.store.schema import SAFE_NAME
 
 
 class Notes:
@@ -40,7 +41,8 @@ class Notes:
 
     def _all(self) -> list[Path]:
         """The notes there are, by the cells' names; OSError as above."""
-        return sorted(inside(self.folder, "logs").glob(f"*.{self.KIND}"))
+        found = sorted(inside(self.folder, "logs").glob(f"*.{self.KIND}"))
+        return [path for path in found if SAFE_NAME.fullmatch(path.stem)]
 
     def _write(self, cell: Cell, text: str) -> None:
         """Write the note of a cell; OSError as above, or if there is no room."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
+from benchmarks.kit.errors import writing
 from benchmarks.plan import grid
 from benchmarks.plan.grid import Cell, Run
 from benchmarks.store.store import Store
@@ -47,10 +49,13 @@ class CellLocks:
     def __exit__(self, *error: object) -> None:
         self.locks.__exit__(*error)
 
-    def pick(self) -> Cell | None:
+    def pick(self, last: bool = False) -> Cell | None:
         """The first cell, or part of one, that nobody else is making or has made, locked for this process alone.
 
         None if there is none now; see `left`.
+
+        Args:
+            last: whether nobody will ask again; then those who make the others are looked up once more.
 
         Raises:
             UserError: the folder cannot be written to.
@@ -58,6 +63,9 @@ class CellLocks:
         if time.monotonic() - self._swept > EXPIRY_SECONDS:
             self._clear()
         free, parts = self._look()
+        if last and self._left and not free:
+            self._clear()
+            free, parts = self._look()
         for cell in free:
             locked = self.lock(cell)
             if locked is not None:
@@ -91,35 +99,39 @@ class CellLocks:
         self._left = self._without(mine)
         return _part(cell, [run for run in cell.runs if run.run_id in mine - made])
 
-    def stored_since(self, cell: Cell) -> set[str]:
-        """The runs of a cell that have been stored since it was decided to make them."""
-        return {run_id for run_id in cell.run_ids if self._store.stamp(run_id) != self._stamps.get(run_id)}
+    def stored_since(self, cell: Cell, among: Container[str] | None = None) -> set[str]:
+        """The runs of a cell that have been stored since it was decided to make them; only those `among` are asked."""
+        asked = [run_id for run_id in cell.run_ids if among is None or run_id in among]
+        return {run_id for run_id in asked if self._store.stamp(run_id) not in (None, self._stamps.get(run_id))}
 
     def holds(self, cell: Cell) -> bool:
         """Whether a locked cell is still this process's; to be asked before anything is written for it."""
         return self.locks.confirm(cell.run_ids)
 
     def of(self, cell: Cell) -> Locks:
-        """The locks of a locked cell, for the worker process that makes it."""
-        return Locks(self.folder, {run_id: self.locks.held[run_id] for run_id in cell.run_ids})
+        """The locks of a locked cell, for the worker process that makes it, but for those that have been lost since."""
+        held = dict(self.locks.held)
+        return Locks(self.folder, {run_id: held[run_id] for run_id in cell.run_ids if run_id in held})
 
     def release(self, cell: Cell) -> None:
-        """Let go of a cell; runs of it that have been lost are left to be picked once more."""
-        lost = _part(cell, [run for run in cell.runs if run.run_id not in self.locks.held])
-        self._left += [] if lost is None else [lost]
+        """Let go of a cell; if a run of it has been lost, what nobody has made of it is left to be picked once more."""
+        self._left += [] if self.locks.confirm(cell.run_ids) else [cell]
         self.locks.release(cell.run_ids)
 
     def elsewhere(self) -> dict[str, str]:
         """Runs that were left to others who are making them now, by run id, with who it is."""
-        return holders(self.folder, [run_id for cell in self._left for run_id in cell.run_ids])
+        with writing(self.folder):
+            found = holders(self.folder, [run_id for cell in self._left for run_id in cell.run_ids])
+        return found
 
     def _look(self) -> tuple[list[Cell], list[Cell]]:
         """The cells that are free, and the free parts of others; what has been made is left no longer."""
-        stored, held = names(self.folder / "runs"), names(self.folder / "locks")
-        made, taken = {Path(name).stem for name in stored}, set(held)
+        with writing(self.folder):
+            stored, held = names(self.folder / "runs"), names(self.folder / "locks")
+        made, taken = {name.removesuffix(".parquet") for name in stored}, set(held)
         left, free, parts = list[Cell](), list[Cell](), list[Cell]()
         for cell in self._left:
-            new = {run_id for run_id in made.intersection(cell.run_ids) if self._is_new(run_id)}
+            new = self.stored_since(cell, made)
             rest = _part(cell, [run for run in cell.runs if run.run_id not in new])
             if rest is None:
                 continue
@@ -129,10 +141,6 @@ class CellLocks:
                 (free if part is rest else parts).append(part)
         first, self._left, self._first = self._first % max(len(free), 1), left, 0
         return free[first:] + free[:first], parts
-
-    def _is_new(self, run_id: str) -> bool:
-        """Whether a run that has a file was stored since it was decided to make it."""
-        return run_id not in self._stamps or self._store.stamp(run_id) != self._stamps[run_id]
 
     def _without(self, run_ids: set[str]) -> list[Cell]:
         """What is left but for some runs."""
@@ -146,13 +154,16 @@ class CellLocks:
         """Let go of what dead processes hold, and finish what they had begun to store."""
         self._swept = time.monotonic()
         sweep(self.folder)
-        self._store.recover(self._all_free)
+        self._store.recover(self._alone)
 
-    def _all_free(self, run_ids: list[str]) -> bool:
-        """Whether nobody at work holds any of some runs."""
-        taken = self.locks.take(run_ids)
-        self.locks.release(taken)
-        return len(taken) == len(run_ids)
+    @contextlib.contextmanager
+    def _alone(self, run_ids: list[str]) -> Iterator[bool]:
+        """Hold some runs for a while; whether nobody was at work on any, this process included."""
+        taken = self.locks.take(run_ids) if self.locks.held.keys().isdisjoint(run_ids) else set()
+        try:
+            yield len(taken) == len(run_ids)
+        finally:
+            self.locks.release(taken)
 
 
 def _part(cell: Cell, runs: list[Run]) -> Cell | None:

@@ -74,7 +74,7 @@ def unpacked(data: bytes, lanes: int = 1, device: torch.device | str = "cpu") ->
         )
         policy.network.rounded = bool(card["bfloat16"])
         policy.load_state_dict({name: tensor.expand(lanes, *tensor.shape) for name, tensor in tensors.items()})
-    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (safetensors.SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"it is no policy that ndi-bench has kept ({reason})") from error
     return policy.requires_grad_(False), card

@@ -24,14 +24,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.files import inside, variables
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.plan.grid import Cell
 from benchmarks.terminal import counted, show_own_warnings
 
 from .attempts import Attempts
 from .display import Display
 from .interrupts import WARNING, Interrupts
-from .locks import Locks, Stamps, writing
+from .locks import Locks, Stamps
 from .picking import CellLocks
 from .preparation import prepare
 from .progress import Progress
@@ -156,7 +156,7 @@ class _Worker:
         code = self.process.exitcode or 0
         if code >= 0:
             return f"the worker process ended with exit code {code}"
-        name = signal.Signals(-code).name
+        name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
         hint = "; was there enough memory?" if name == "SIGKILL" else ""
         return f"the worker process was killed by {name}{hint}"
 
@@ -174,7 +174,7 @@ class _Pool:
         self.refused: str | None = None
         """What a worker says that the user must mend first."""
         self.said: set[str] = set()
-        self._busy, self._look = time.monotonic(), 0.0
+        self._busy, self._look, self._last = time.monotonic(), 0.0, False
 
     @property
     def stopping(self) -> bool:
@@ -226,9 +226,10 @@ class _Pool:
 
     def _next(self) -> Cell | None:
         """The next cell, if there is one now; the folder is not looked at all the time."""
-        if self.stopping or time.monotonic() < self._look:
+        self._last = not self.running and time.monotonic() >= self._busy + self.patience
+        if self.stopping or (time.monotonic() < self._look and not self._last):
             return None
-        while (cell := self.locks.pick()) is not None:
+        while (cell := self.locks.pick(self._last)) is not None:
             self._busy = time.monotonic()
             if not self._is_deadly(cell):
                 return cell
@@ -249,7 +250,7 @@ class _Pool:
 
     def _waits(self) -> bool:
         """Whether others make all that is left, and may yet leave some of it."""
-        return not self.stopping and self.locks.left and time.monotonic() < self._busy + self.patience
+        return not self.stopping and self.locks.left and not self._last
 
     def _start(self, cell: Cell) -> None:
         self.display.start(cell)
@@ -303,9 +304,10 @@ class _Pool:
 
     def _end(self, cell: Cell, endings: Mapping[str, Ending] | None, log: Path | None = None) -> None:
         """Show and keep how a cell ended; None if it was left before its end."""
-        self.progress.forget(cell)
-        if endings is not None or self.interrupts.asked != WARNING:
-            self.attempts.forget(cell)
+        if self.locks.holds(cell):  # else the notes are somebody else's
+            self.progress.forget(cell)
+            if endings is not None or self.interrupts.asked != WARNING:
+                self.attempts.forget(cell)
         self.locks.release(cell)
         self._busy, self._look = time.monotonic(), 0.0
         self.outcome.endings |= endings or {}
@@ -335,6 +337,7 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     stopping: list[bool] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(True))
+    os.makedirs(os.path.dirname(log), exist_ok=True)  # whoever tidies up may have removed it, empty
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     sys.stdout.flush()
     os.dup2(descriptor, 1)
@@ -343,18 +346,17 @@ def _work(connection: Connection, work: bytes, log: str) -> None:
     import torch  # not before its number of threads is set and the log is open
 
     torch.set_num_threads(1)
-    show_own_warnings(lambda text: connection.send(("warning", text)))
-    cell, settings, locks = pickle.loads(work)
 
-    def report(pulse: Pulse) -> None:
+    def send(kind: str, content: Any) -> None:
         try:
-            connection.send(("pulse", pulse))
+            connection.send((kind, content))
         except OSError:  # the parent is gone: save and leave, as if it had asked
             stopping.append(True)
 
+    show_own_warnings(partial(send, "warning"))
+    cell, settings, locks = pickle.loads(work)
+    report, holds = partial(send, "pulse"), partial(locks.confirm, cell.run_ids)
     try:
-        endings = run_cell(cell, settings, report, lambda: bool(stopping), partial(locks.confirm, cell.run_ids))
+        send("done", run_cell(cell, settings, report, lambda: bool(stopping), holds))
     except UserError as error:
-        connection.send(("error", str(error)))
-    else:
-        connection.send(("done", endings))
+        send("error", str(error))

@@ -21,15 +21,14 @@ from .settings import Settings
 
 
 def store_runs(record: Record, settings: Settings) -> None:
-    """Store one run per lane, all or none, and before them their final policies.
+    """Store one run per lane with its final policy, all or none.
 
     Raises:
         UserError: the folder cannot be written to.
     """
-    for lane, data in record.policies.items():
-        policies.write(settings.folder, record.cell.runs[lane].run_id, data)
+    kept = {record.cell.runs[lane].run_id: data for lane, data in record.policies.items()}
     ended = [(_columns(record, settings, lane), record.evaluations[lane]) for lane in range(record.lanes)]
-    Store(settings.folder).write_together(ended)
+    Store(settings.folder).write_together(ended, kept)
     if settings.wandb:
         for (columns, evaluations), diagnostics in zip(ended, record.diagnostics, strict=True):
             tracking.mirror(columns, evaluations, Path(settings.folder), diagnostics)
@@ -56,7 +55,7 @@ def store_failure(
     record.end(status, error)
     lost = [lane for lane, run in enumerate(record.cell.runs) if run.run_id not in stored]
     for lane in lost:
-        Store(settings.folder).write(_columns(record, settings, lane), record.evaluations[lane], replace=True)
+        Store(settings.folder).write(_columns(record, settings, lane), record.evaluations[lane])
     return {record.cell.runs[lane].run_id: record.endings[lane] for lane in lost}
 
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from benchmarks.kit.errors import UserError
 from benchmarks.store.store import Store
-from benchmarks.terminal import counted, table
+from benchmarks.terminal import counted, say, table
 
 from . import queue, submissions
 from .attempts import Attempts
@@ -84,10 +84,11 @@ class Watch:
             UserError: the folder or a run in it cannot be read.
         """
         try:
-            stored = {Path(name).stem for name in names(self.folder / "runs") if not name.startswith(".")}
+            listed = [name for name in names(self.folder / "runs") if name.endswith(".parquet") and name[0] != "."]
             making, submitted = holders(self.folder), list(submissions.submissions(self.folder))
         except OSError as error:
             raise UserError(f"{self.folder} cannot be read: {error.strerror}") from None
+        stored = {name.removesuffix(".parquet") for name in listed}
         runs, stamps = self._runs, self._stamps
         if runs is None:
             runs = list(dict.fromkeys(run_id for _, one in submitted for run_id in one.runs)) or sorted(
@@ -190,4 +191,4 @@ class Shown:
 
     def say(self, message: str, style: str = "") -> None:
         """Print one line above it."""
-        self.console.print(escape(message), style=style, highlight=False, soft_wrap=True)
+        say(message, style, self.console)

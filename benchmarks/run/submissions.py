@@ -18,11 +18,11 @@ from typing import Any
 from uuid import uuid4
 
 from benchmarks.files import inside, put, read_regular
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.store.schema import SAFE_NAME
 
 from . import queue
-from .locks import Stamps, writing
+from .locks import Stamps
 
 FILE = "submission.json"
 
@@ -74,7 +74,9 @@ def submissions(folder: Path) -> Iterator[tuple[Path, Submission]]:
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None
     for name in names:
-        with contextlib.suppress(OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        with contextlib.suppress(
+            OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
+        ):
             place = inside(folder, "slurm", name)
             yield place, _checked(json.loads(read_regular(place / FILE)))
 

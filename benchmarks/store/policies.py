@@ -1,7 +1,7 @@
 """Final policies of stored runs: `FOLDER/policies/<run_id>.safetensors`, whose SHA-256 stands in the run's record.
 
-A policy is written before its run, so that a run that names one has it, unless the folder was passed on without; one
-without a run does no harm.
+A policy takes its place just before its run, so that a run that names one has it, unless the folder was passed on
+without; one without a run does no harm. After a kill in between the next `run` brings the run, see `Store.recover`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.files import inside, put, read_regular
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 
 FOLDER = "policies"
 
@@ -29,11 +29,8 @@ def write(folder: Path, run_id: str, data: bytes) -> None:
     Raises:
         UserError: the folder cannot be written to.
     """
-    try:
+    with writing(Path(folder) / FOLDER):
         put(data, Path(folder), FOLDER, _name(run_id))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot write to {Path(folder) / FOLDER}: {reason}; make room there") from None
 
 
 def read(folder: Path, record: Mapping[str, Any]) -> bytes:

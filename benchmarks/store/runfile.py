@@ -176,14 +176,13 @@ def _rows(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Table:
     """Named columns of the evaluations in a file; those that its version lacks are null."""
     if not columns:
         return schema.EVALUATIONS.empty_table().select([])
-    found = file.metadata.schema.names
+    found, wanted = file.metadata.schema.names, _fields(tuple(columns))
     try:
         table = file.read([name for name in columns if name in found], use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        arrays = [table[field.name] if field.name in found else pa.nulls(len(table), field.type) for field in wanted]
+        return pa.Table.from_arrays(arrays, schema=wanted)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise NotARunError(f"its rows cannot be read ({error}); delete it to run it again") from None
-    wanted = _fields(tuple(columns))
-    arrays = [table[field.name] if field.name in found else pa.nulls(len(table), field.type) for field in wanted]
-    return pa.Table.from_arrays(arrays, schema=wanted)
 
 
 @cache

@@ -2,11 +2,13 @@
 
 `FOLDER/runs/<run_id>.parquet` holds one row per evaluation episode; the run's own record travels as JSON in the file's
 schema metadata, so a run is there completely or not at all, and folders of several machines merge by copying files.
-Names that begin with a dot are not read: `.*.tmp` is half written, `.*.together` holds runs that appear together.
+Names that begin with a dot are not read: `.*.tmp` is half written, `.*.together` holds runs that appear together, with
+their policies.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -14,22 +16,22 @@ import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmarks.files import flush, inside, read_regular, server_time, whole_file
-from benchmarks.kit.errors import UserError
+from benchmarks.files import flush, inside, put, read_regular, server_time, whole_file
+from benchmarks.kit.errors import UserError, writing
 
-from . import runfile, schema
+from . import policies, runfile, schema
 from .runfile import NotARunError
-from .schema import AVERAGES, EVALUATIONS, RUNS, SAFE_NAME, STATUSES
+from .schema import AVERAGES, EVALUATIONS, RUNS, SAFE_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,25 +76,22 @@ class Store:
 
     # ----------------------------------------------------------------------------------------------------- writing
 
-    def write(self, run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], replace: bool = False) -> Path:
-        """Store one finished (or failed) run at once: after a kill or a full disk there is the whole file or none.
+    def write(self, run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -> Path:
+        """Store one run, over an older one; after a kill or a full disk there is the whole file or the older one.
 
         Args:
             run: Every column of `RUNS` but `schema`.
             evaluations: Rows with every column of `EVALUATIONS`; may be empty, as for a run that failed early.
-            replace: Overwrite the run if it is there already.
 
         Returns:
             The file written.
 
         Raises:
             ValueError: a column is missing, unknown, of the wrong type, or does not agree between run and evaluations.
-            UserError: the run is there already and `replace` is false, or the folder cannot be written to.
+            UserError: the folder cannot be written to.
         """
         record, table = _checked(run, evaluations)
-        if not replace and self.status(record["run_id"]) is not None:
-            raise UserError(f"run {record['run_id']} is already in {self._runs}; delete its file to run it again")
-        with self._reporting_faults():
+        with writing(self._runs):
             path = self._place(self._path(record["run_id"]).name)
             with whole_file(path) as file:
                 runfile.write(file, record, table)
@@ -104,69 +103,77 @@ class Store:
         Raises:
             UserError: the folder cannot be written to, or the file not be read.
         """
-        with self._reporting_faults(), whole_file(self._place(path.name)) as file:
+        with writing(self._runs), whole_file(self._place(path.name)) as file:
             file.write(read_regular(path))
 
-    def write_together(self, runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]) -> None:
+    def write_together(
+        self,
+        runs: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
+        kept: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
         """Store runs that ended together, over older ones: after a kill `recover` brings all of them or none.
 
         Args:
             runs: For each run what `write` takes.
+            kept: Final policies, by run id.
 
         Raises:
             ValueError: as `write` does.
             UserError: the folder cannot be written to.
         """
         checked = [_checked(run, evaluations) for run, evaluations in runs]
-        with self._reporting_faults():
+        with writing(self._runs):
             half = self._place(f".{uuid4().hex}.tmp")
             try:
                 for record, table in checked:
                     with whole_file(half / self._path(record["run_id"]).name) as file:
                         runfile.write(file, record, table)
+                for run_id, policy in kept.items():
+                    put(policy, half, policies.place(self.folder, run_id).name)
                 together = half.rename(half.with_suffix(".together"))
             finally:
                 shutil.rmtree(half, ignore_errors=True)
             flush(self._runs)
-            self._publish(together)
+            self._publish(together, over_newer=True)
 
-    def recover(self, may: Callable[[list[str]], bool]) -> None:
+    def recover(self, alone: Callable[[list[str]], contextlib.AbstractContextManager[bool]]) -> None:
         """Finish what killed processes had begun to store together, and remove what they left half written.
 
-        What the store cannot have left, such as a link to another folder, stays as it is.
+        What was stored later stays as it is, and so does what the store cannot have left, such as a link elsewhere.
 
         Args:
-            may: Asked with the ids of such runs whether they may be stored; false while their process lives.
+            alone: Asked with the ids of such runs whether they may be stored, and left once they are: a context that
+                gives false while somebody is at work on one.
 
         Raises:
             UserError: the folder cannot be written to.
         """
-        with self._reporting_faults():
+        with writing(self._runs):
             self._place()
             for together in sorted(self._runs.glob(".*.together")):
-                if _holds_runs(together) and may([path.stem for path in together.iterdir()]):
-                    self._publish(together)
+                with contextlib.suppress(FileNotFoundError):  # another process finishes it
+                    if _holds_runs(together):
+                        with alone(sorted({path.stem for path in together.iterdir()})) as may:
+                            if may:
+                                self._publish(together, over_newer=False)
             halves = list(self._runs.glob(".*.tmp"))
             now = server_time(self._place(f".{uuid4().hex}.tmp")) if halves else 0.0
             for half in halves:
-                if now - half.lstat().st_mtime > _ABANDONED_SECONDS:
-                    shutil.rmtree(half) if half.is_dir() and not half.is_symlink() else half.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # its process has ended it
+                    if now - half.lstat().st_mtime > _ABANDONED_SECONDS:
+                        shutil.rmtree(half) if half.is_dir() and not half.is_symlink() else half.unlink()
 
-    def _publish(self, together: Path) -> None:
-        for path in sorted(together.iterdir()):
-            os.replace(path, self._place(path.name))
+    def _publish(self, together: Path, over_newer: bool) -> None:
+        """Put every run in its place, and just before it its policy."""
+        for path in sorted(together.iterdir(), key=lambda path: (path.stem, path.suffix == ".parquet")):
+            target = self._place(path.name) if path.suffix == ".parquet" else policies.place(self.folder, path.stem)
+            if not over_newer and target.exists() and target.stat().st_mtime_ns > path.stat().st_mtime_ns:
+                path.unlink()
+            else:
+                target.parent.mkdir(exist_ok=True)
+                os.replace(path, target)
+                flush(target.parent)
         together.rmdir()
-        flush(self._runs)
-
-    @contextmanager
-    def _reporting_faults(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(
-                f"cannot write to {self._runs}: {reason}; make room there or choose another folder"
-            ) from None
 
     # ----------------------------------------------------------------------------------------------------- reading
 
@@ -185,22 +192,27 @@ class Store:
         Raises:
             UserError: the file, or what has its name, cannot be opened, hence not be replaced either.
         """
+        found = self._found(run_id, runfile.read)
+        return found[0] if found is not None and found[0]["run_id"] == run_id else None
+
+    def stamp(self, run_id: str) -> tuple[int, int] | None:
+        """What changes whenever a run is written; None if it has no file.
+
+        Raises:
+            UserError: as `record`.
+        """
+        found = self._found(run_id, Path.stat)
+        return None if found is None else (found.st_mtime_ns, found.st_ino)
+
+    def _found(self, run_id: str, read: Callable[[Path], Anything]) -> Anything | None:
+        """What `read` gives of a run's file; None if it is not there or no run."""
         path = self._path(run_id)
         try:
-            record, _ = runfile.read(path)
+            return read(path)
         except (FileNotFoundError, NotADirectoryError, NotARunError):
             return None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}; move it away, or mend it") from None
-        return record if record["run_id"] == run_id else None
-
-    def stamp(self, run_id: str) -> tuple[int, int] | None:
-        """What changes whenever a run is written; None if it has no file."""
-        try:
-            found = self._path(run_id).stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_mtime_ns, found.st_ino
 
     def runs(self) -> pd.DataFrame:
         """All runs, one row each with the columns of `RUNS`, sorted by run id.
@@ -297,10 +309,12 @@ class Store:
 
 
 def _holds_runs(together: Path) -> bool:
-    """Whether a folder is one that the store made: no link, and with nothing in it but files of runs."""
+    """Whether a folder is one that the store made: no link, and with nothing in it but files of runs and policies."""
     if together.is_symlink() or not together.is_dir():
         return False
-    return all(path.suffix == ".parquet" and stat.S_ISREG(path.lstat().st_mode) for path in together.iterdir())
+    found = list(together.iterdir())
+    named = all(path.suffix in (".parquet", ".safetensors") and SAFE_NAME.fullmatch(path.stem) for path in found)
+    return named and all(stat.S_ISREG(path.lstat().st_mode) for path in found)
 
 
 def _named_like_a_run(name: str) -> bool:
@@ -338,10 +352,6 @@ def _checked(run: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]]) -
     """Record and rows of a run as they are stored; raises ValueError, see `Store.write`."""
     record: dict[str, Any] = schema.table([{**run, "schema": schema.SCHEMA_VERSION}], RUNS, "run").to_pylist()[0]
     table = schema.table(evaluations, EVALUATIONS, "evaluation")
-    if not SAFE_NAME.fullmatch(record["run_id"]):
-        raise ValueError(f"run_id {record['run_id']!r} is no safe file name; use letters, digits and . _ = + , -")
-    if record["status"] not in STATUSES:
-        raise ValueError(f"status {record['status']!r} is not one of {', '.join(STATUSES)}")
     for fault in (schema.record_fault(record), *row_faults(record, table)):
         if fault is not None:
             raise ValueError(fault)

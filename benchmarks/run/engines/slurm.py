@@ -24,17 +24,17 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.files import put, variables
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.plan.grid import makespan
 from benchmarks.run import queue, status, submissions
 from benchmarks.run.checkpoint import Checkpoint
 from benchmarks.run.interrupts import Interrupts
-from benchmarks.run.locks import holders, writing
+from benchmarks.run.locks import holders
 from benchmarks.run.machine import Machine
 from benchmarks.run.memory import most_at_once
 from benchmarks.run.pool import Outcome
 from benchmarks.run.submissions import Submission
-from benchmarks.terminal import counted
+from benchmarks.terminal import counted, say
 
 from . import job, options
 from .work import Work
@@ -85,7 +85,7 @@ class Slurm:
             if not work.cells:  # made by jobs that nobody followed to their end
                 _finish(Path(work.settings.folder), status.Watch(work.settings.folder), interrupts)
                 return Outcome()
-            self._start(work, using, partial(console.print, markup=False, highlight=False))
+            self._start(work, using, partial(say, on=console))
             return self._follow(work, using, console, interrupts)
 
     def script(self, work: Work, using: Machine) -> str:
@@ -133,7 +133,7 @@ class Slurm:
         folder = Path(work.settings.folder).absolute()
         settings = replace(work.settings, folder=folder, device=using.device, threads=using.threads or 0, anew=False)
         content = pickle.dumps(replace(work, settings=settings))
-        digest = hashlib.sha256(content).hexdigest()
+        digest, names = hashlib.sha256(content).hexdigest(), list[str]()
         try:
             with _in_one_line(work.settings.folder), _own_environment():
                 path = put(content, place.absolute(), "work.pkl")
@@ -142,6 +142,8 @@ class Slurm:
                 runs = [run_id for cell in work.cells for run_id in cell.run_ids]
                 Submission(names, runs, work.stamps).write(place)
         except UserError:
+            with contextlib.suppress(queue.QueueError):
+                queue.cancel(names)
             submissions.remove(place, all_of_it=True)
             raise
         return names
@@ -231,12 +233,10 @@ def _requeue() -> list[str]:
 def _leave(folder: Path, seen: status.Status, console: Console) -> Outcome:
     """Say how to come back to the jobs."""
     names = [one.name for one in seen.jobs if one.alive]
-    console.print(
+    say(
         f"{counted(len(names), 'job')} go on without this command. Follow them with:\n"
         f"  ndi-bench status --follow {shlex.quote(str(folder))}\nStop them with:\n  scancel {_range(names)}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
+        on=console,
     )
     return Outcome(interrupted=True, detached=True)
 
