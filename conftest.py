@@ -1,9 +1,19 @@
-"""Synthetic runs for the tests of the store and the report."""
+"""Folders of the tests' own, and synthetic runs for the tests of the store and the report."""
 
+import atexit
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+# neither read nor write the user's own datasets; worker processes share this folder
+if "NDI_BENCH_TESTS" not in os.environ:
+    os.environ["NDI_BENCH_TESTS"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["NDI_BENCH_TESTS"], ignore_errors=True)
+os.environ["MINARI_DATASETS_PATH"] = os.path.join(os.environ["NDI_BENCH_TESTS"], "datasets")
 
 import numpy as np
 import pytest

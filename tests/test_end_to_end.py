@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.data.datasets import prepare
 from benchmarks.store.store import Store
-from benchmarks.tasks import TASKS
 
 METHODS = "random,expert,bc,gail,valuedice,ndi-made,ndi-ebm"
 TINY = [
@@ -83,9 +81,3 @@ def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does
     assert refused.stderr.startswith("error: dataset somebody/pendulum-v0")
     assert "does not fit task hopper" in refused.stderr
     assert not Path("no").exists()
-
-
-def test_the_embedded_dataset_was_built_once(first, home):
-    info = prepare(TASKS["inverted-pendulum"], "embedded")
-    assert info.episodes == 25
-    assert {path.name for path in (home / "datasets" / "ndi").iterdir() if path.is_dir()} == {"inverted-pendulum"}
