@@ -81,7 +81,7 @@ def test_a_checkpoint_with_a_damaged_piece_is_ignored_with_a_warning(checkpoint,
     assert memory(checkpoint())[0].keys() == {"block-1", "block-2"}
 
 
-def test_checkpoints_of_runs_stored_since_are_removed(checkpoint, tmp_path):
+def test_checkpoints_of_runs_stored_since_are_removed(checkpoint):
     one = checkpoint(["a-run", "b-run"])
     one.save(state(1))
     (one.path.parent / "orphan").mkdir()

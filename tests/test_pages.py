@@ -138,21 +138,6 @@ def test_sentences_are_short(page):
     assert [" ".join(words) for words in sentences(page.read_text()) if len(words) > 25] == []
 
 
-def test_the_readmes_method_runs_as_printed(bench, monkeypatch, tmp_path):
-    ((_, module),) = [found for found in FENCE.findall(README.read_text()) if found[0] == "python"]
-    (tmp_path / "my_module.py").write_text(module)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    tiny = ["--set", "mine.hidden=[8]", "--set", "mine.batch_size=8", "--set", "mine.warmup=10"]
-    where = ["--tasks", "inverted-pendulum", "--seeds", "0-1", "--steps", "40", "--evaluations", "2"]
-    how = ["--eval-episodes", "1", "--workers", "0", "--no-report", "--out", "mine"]
-    code, out, _ = bench("run", "--methods", "my_module:METHOD", *where, *how, *tiny)
-    assert code == 0, out
-    runs = Store(tmp_path / "mine").runs()
-    assert list(runs["status"]) == ["completed"] * 2
-    assert (runs["updates"] > 30).all()
-
-
 @pytest.mark.parametrize(
     ("planted", "fault"),
     [

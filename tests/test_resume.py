@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from toy_methods import cells
+from toy_methods import after, cells
 
 from benchmarks.kit import replay
 from benchmarks.kit.demonstrations import Demonstrations
@@ -19,12 +19,6 @@ BUDGET = 60
 
 class Killed(KeyboardInterrupt):
     """Passes through the runner as nothing else does: what has not been saved by then is lost."""
-
-
-def stop_at(calls):
-    """A `stop` that turns true at the given call."""
-    left = iter([False] * calls)
-    return lambda: next(left, True)
 
 
 def kill_at(calls):
@@ -94,7 +88,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, tiny, tmp_path):
 )
 def test_a_checkpoint_that_does_not_fit_is_refused_and_kept(change, message, tiny, tmp_path):
     cell, settings = cell_of("sqil", tiny), Settings(tmp_path)
-    assert runner.run_cell(cell, settings, stop=stop_at(25)) is None
+    assert runner.run_cell(cell, settings, stop=after(25)) is None
     (path,) = (tmp_path / "checkpoints").glob("*.pt")
     torch.save(torch.load(path) | change, path)
     before = path.read_bytes()
