@@ -80,6 +80,12 @@ def test_the_headline_is_of_the_protocol_that_it_names():
     assert "over five seeds on which no setting was chosen, one demonstration, 40,000 environment steps" in told
 
 
+def test_gails_returns_by_compiled_steps_are_those_of_the_rows():
+    rows = Store(ROOT / "results/search/gail-auto").evaluations().query("final and method == 'gail'")
+    told = "they end at {:,.0f}, {:,.0f} and {:,.0f} ".format(*rows.groupby("seed")["return"].mean())
+    assert told in " ".join((ROOT / "benchmarks/protocol.md").read_text().split())
+
+
 @each_page
 def test_links_lead_somewhere(page):
     for target in LINK.findall(FENCE.sub("", page.read_text())):
