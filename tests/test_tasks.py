@@ -5,6 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import benchmarks.instrument.environment  # noqa: F401 - registers the environment of the gate
 from benchmarks.tasks import REFERENCES, TASKS, Task, read_references
 
 PAPER = ["hopper", "halfcheetah", "walker2d", "ant", "humanoid"]
