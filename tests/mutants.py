@@ -100,6 +100,7 @@ if __name__ == "__main__":
         shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         os.chdir(copy)
         os.environ["PYTHONPATH"] = sys.path[0] = copy
+        os.environ["NDI_BENCH_TESTS"] = copy  # forks that end at once tidy nothing up
         sys.dont_write_bytecode = True  # a change within a second, of the same length, would go unseen
         for name in ("gymnasium", "matplotlib.figure", "minari", "mujoco", "pandas", "scipy.stats", "torch"):
             importlib.import_module(name)
