@@ -25,7 +25,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 PATIENT = {"interrupt_timeout": 120.0, "terminate_timeout": 30.0}
 # One process more than cores, since tests of a cluster mostly wait for it; `-- -n 0` runs them in one.
 IN_PARALLEL = ("-n", str(min(4, 1 + (os.cpu_count() or 1))), "--dist", "worksteal")
-SOURCES = ("benchmarks", "baselines", "ndi", "tests", "noxfile.py")
+SOURCES = ("benchmarks", "baselines", "ndi", "tests", "conftest.py", "noxfile.py")
 
 
 def install(session: nox.Session, *extras: str) -> None:

@@ -19,6 +19,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pyarrow as pa
+from synthetic import rows_of_a_run
 
 from benchmarks.store import runfile, schema
 from benchmarks.store.store import Store
@@ -35,42 +36,12 @@ def record(number: int) -> dict:
     """What is stored of one of many runs; one in a hundred has failed."""
     method, task, demos = CELLS[number % len(CELLS)]
     seed, failed = number // len(CELLS), number % 100 == 99
-    return {
-        "run_id": f"{task.name}-{method}-d{demos}-s{seed}-{number:08x}",
-        "method": method,
-        "label": method.upper(),
-        "privileged": False,
-        "task": task.name,
-        "env_id": task.env_id,
-        "dataset_id": f"ndi/{task.name}/expert-v0",
-        "demos": demos,
-        "draw": seed,
-        "subsample": 20,
-        "seed": seed,
-        "profile": "scale",
-        "config": '{"hidden":[256,256],"sac":{"batch_size":128,"learning_rate":0.0003}}',
-        "config_hash": "0123456789ab",
-        "changes": "{}",
-        "dataset_notes": None,
-        "audit": "[]",
-        "policy_sha256": None,
-        "episode_ids": list(range(demos)),
-        "dataset_hash": "0123456789abcdef",
-        "commit": "0" * 40,
-        "dirty": False,
-        "versions": '{"gymnasium": "1.4.0", "mujoco": "4.0.0", "numpy": "2.4.6", "python": "3.11.7"}',
-        "device": "cpu",
-        "cpu": "a processor",
-        "lanes": 5,
-        "budget": STEPS,
-        "status": "failed" if failed else "completed",
-        "error": "RuntimeError: made up" if failed else None,
-        "steps": STEPS,
-        "updates": STEPS,
-        "train_seconds": 100.0,
-        "eval_seconds": 10.0,
-        "started": "2026-01-01T00:00:00+00:00",
-    }
+    status, error = ("failed", "RuntimeError: made up") if failed else ("completed", None)
+    run, _ = rows_of_a_run(
+        method, task.name, seed, demos, finals=(), run_id=f"{task.name}-{method}-d{demos}-s{seed}-{number:08x}",
+        env_id=task.env_id, commit="0" * 40, budget=STEPS, updates=STEPS, status=status, error=error,
+    )  # fmt: skip
+    return run | {"steps": STEPS}
 
 
 def rows(run: dict) -> pa.Table:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
-from toy_methods import cells
+from toy_methods import Still, cells
 
 from benchmarks.experts.policy import load_expert
 from benchmarks.kit.contract import Method, Progress
@@ -28,11 +27,6 @@ class CheatConfig:
 
     trick: str = ""
     """What that is."""
-
-
-class Still:
-    def act(self, observations):
-        return torch.zeros(*observations.shape[:2], 1)
 
 
 def cheat(problem, config):

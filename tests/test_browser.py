@@ -182,7 +182,7 @@ def test_labels_are_text_everywhere(page, folder):
     ("light", {}), ("dark", {"color_scheme": "dark"}),
     ("phone", {"viewport": {"width": 390, "height": 844}, "is_mobile": True}),
 ])  # fmt: skip
-def test_it_fits_and_has_contrast(chromium, folder, tmp_path, name, options):
+def test_it_fits_and_follows_the_colour_scheme(chromium, folder, name, options):
     context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     page.goto((folder / "report.html").as_uri(), timeout=120_000)
@@ -190,6 +190,4 @@ def test_it_fits_and_has_contrast(chromium, folder, tmp_path, name, options):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(20, 23, 27)") == (name == "dark")
-    page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
-    assert (tmp_path / f"{name}.png").stat().st_size > 50_000
     context.close()

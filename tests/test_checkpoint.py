@@ -105,7 +105,7 @@ def test_nothing_is_written_through_a_planted_link(checkpoint, tmp_path):
     assert not list((tmp_path / "victim").iterdir())
 
 
-def test_checkpoints_of_runs_stored_since_are_removed(checkpoint, tmp_path):
+def test_checkpoints_of_runs_stored_since_are_removed(checkpoint):
     one = checkpoint(["a-run", "b-run"])
     one.save(state(1))
     (one.path.parent / "orphan").mkdir()

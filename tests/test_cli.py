@@ -19,9 +19,8 @@ WALKER = "toy_methods:WALKER"
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    """An empty working folder with wide output."""
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(terminal.console, "_width", 200)
 
 
 def run_options(out, *more):
@@ -36,9 +35,11 @@ LIGHT = {
     "tasks": "Hopper-v5",
     "methods": "ndi-made",
     "methods ndi-made": "reward.lambda_f",
+    "methods ndi-ebm": "Weight of the occupancy reward",
     "profiles": "quick",
     "profiles paper": "subsample",
     "references": "walker2d",
+    "references hopper": "hopper",
     "experts list": "halfcheetah",
     "demos list": "built at first use",
     "run --help": "--dry-run",
@@ -85,16 +86,6 @@ def test_every_verb_explains_itself(bench, verb):
     code, out, _ = bench(*verb, "--help")
     assert code == 0
     assert "Usage" in out
-
-
-def test_listings(bench):
-    assert "ndi-made" in bench("methods")[1]
-    _, out, _ = bench("methods", "ndi-made")
-    assert "reward.lambda_f" in out
-    assert "Weight of the occupancy reward" in out
-    assert "quick" in bench("profiles")[1]
-    assert "hopper" in bench("references", "hopper")[1]
-    assert "inverted-pendulum" in bench("tasks")[1]
 
 
 @pytest.mark.parametrize("listing", ["tasks", "methods", "profiles", "references", "experts list"])

@@ -12,8 +12,6 @@ from benchmarks.instrument.episodes import Episode
 from benchmarks.tasks import TASKS, Task
 
 HOPPER = TASKS["hopper"]
-SINGLE = np.float32([-2, 2])
-"""Bounds that Gymnasium casts without a warning."""
 
 
 def recorded(environment):

@@ -5,30 +5,21 @@ import inspect
 
 import pytest
 import torch
+from toy_methods import Still
 
-from benchmarks.kit.contract import Method, Progress
+from benchmarks.kit.contract import Progress
 from benchmarks.plan import registry
-from benchmarks.plan.configuration import configure, describe, settings
+from benchmarks.plan.configuration import configure, describe
 
 NAMES = sorted(registry.methods())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_setting_lies_within_its_bounds(name):
-    config = registry.find_method(name).config
-    assert configure(config, settings(config)) == config
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_declaration(name):
     method = registry.find_method(name)
-    assert isinstance(method, Method)
-    assert method.name == name
-    assert all((method.label, method.summary, method.source))
-    assert method.cost(method.config) >= 0
+    assert method.summary
+    assert method.source
     assert inspect.isgeneratorfunction(method.train)
-    assert set(method.swept) <= set(settings(method.config))
-    hash(method.config)  # frozen all the way down
     for task, changes in method.per_task.items():
         assert configure(method.config, changes) != method.config, f"{task} changes nothing"
 
@@ -45,7 +36,7 @@ def test_a_short_run_keeps_to_the_contract(name, point_problem, tiny):
     seeds = (0, 1) if method.lanes else (0,)
     problem = point_problem(seeds=seeds, budget=40, privileged=method.privileged, demonstrations=method.demonstrations)
     if name == "expert":
-        problem = dataclasses.replace(problem, expert=_Still())
+        problem = dataclasses.replace(problem, expert=Still(2))
     last, updates = None, 0
     for last in method.train(problem, configure(method.config, tiny(method))):
         assert isinstance(last, Progress)
@@ -59,8 +50,3 @@ def test_a_short_run_keeps_to_the_contract(name, point_problem, tiny):
     assert problem.environments.steps == (40 if method.online else 0)
     if not method.privileged and method.online:
         assert torch.isfinite(actions).all()  # the hidden reward is NaN and must not have been used
-
-
-class _Still:
-    def act(self, observations):
-        return torch.zeros(*observations.shape[:2], 2)

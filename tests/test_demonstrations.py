@@ -20,10 +20,6 @@ def make(**changes):
     )
 
 
-def test_length_is_the_number_of_transitions():
-    assert len(make()) == 6
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -10,7 +10,6 @@ from benchmarks.kit.fitting import FitConfig, fit, held_out_rows
 from benchmarks.kit.replay import Replay, demonstration_replay
 from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
-from ndi.density import DensityConfig
 from ndi.ebm import EBMConfig, kernel_score
 from ndi.kde import KDEConfig
 from ndi.made import MADEConfig
@@ -243,16 +242,6 @@ def test_held_out_blocks_are_contiguous_and_of_the_right_size():
         assert rows[size:].sum() == 0
 
 
-def test_early_stopping_keeps_each_lanes_best_weights(point_problem):
-    problem = point_problem(seeds=(0, 1))
-    config = MADEConfig((0.01,), FitConfig(steps=400, batch_size=16, learning_rate=3e-2, check_every=10), hidden=(64,))
-    density = config.build(problem)
-    looks = density.fit(problem, demonstration_replay(problem, Standardiser.from_demonstrations(problem)))
-    held_out = torch.stack([look["held_out_loss"] for look in looks])
-    assert len(looks) < 40  # ran out of patience
-    assert (held_out[-1] > held_out.amin(0)).all()
-
-
 def test_averaged_weights_are_kept_and_training_goes_on_from_its_own(point_problem):
     """Against a plain loop: the raw weights follow AdamW, the kept ones their running average."""
     problem = point_problem()
@@ -299,8 +288,3 @@ def test_kde_thins_a_long_demonstration_evenly(point_problem):
     kde = KDEConfig(most_centres=10).build(problem)
     kde.fit(problem, as_replay(x, 1))
     assert kde.centres[0, :, 0].tolist() == [10.0 * k for k in range(10)]
-
-
-def test_density_config_alone_builds_nothing(point_problem):
-    with pytest.raises(NotImplementedError):
-        DensityConfig().build(point_problem())

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.data.datasets import prepare
 from benchmarks.store.store import Store
-from benchmarks.tasks import TASKS
 
 METHODS = "random,expert,bc,gail,valuedice,ndi-made,ndi-ebm"
 TINY = [
@@ -44,11 +42,6 @@ def run(out, *more, methods=METHODS, seeds="0-1"):
     return done.stdout
 
 
-def returns(out):
-    rows = Store(out).evaluations()
-    return rows.set_index(["method", "seed", "step", "episode"])["return"].sort_index()
-
-
 @pytest.fixture(scope="module")
 def first(home):
     """All methods run once."""
@@ -66,13 +59,6 @@ def test_all_methods_end_in_the_table(first, home):
     assert all(len(ids) == 1 for ids in by_seed)  # the same episodes for every method
 
 
-def test_the_same_command_twice_gives_identical_returns(first, home):
-    run("second", *TINY)
-    one, two = returns(home / "first"), returns(home / "second")
-    assert len(one) == 2 * (2 * 2 + 2 * 2 * 4 + 2)  # two seeds, two episodes; four online methods have two evaluations
-    assert one.equals(two)
-
-
 def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does_not_fit(home, foreign):
     foreign("somebody/pendulum-v0", "InvertedPendulum-v5")
     run("theirs", "--dataset", "somebody/pendulum-v0", "--set", "bc.fit.steps=20", methods="bc", seeds="0")
@@ -83,9 +69,3 @@ def test_somebody_elses_minari_dataset_is_taken_by_its_id_and_refused_if_it_does
     assert refused.stderr.startswith("error: dataset somebody/pendulum-v0")
     assert "does not fit task hopper" in refused.stderr
     assert not Path("no").exists()
-
-
-def test_the_embedded_dataset_was_built_once(first, home):
-    info = prepare(TASKS["inverted-pendulum"], "embedded")
-    assert info.episodes == 25
-    assert {path.name for path in (home / "datasets" / "ndi").iterdir() if path.is_dir()} == {"inverted-pendulum"}

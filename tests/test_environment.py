@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from toy_methods import Still
 
 from benchmarks.instrument.environment import (
     ActionScale,
@@ -311,11 +312,6 @@ def test_an_observation_that_is_not_finite_costs_only_its_lane(monkeypatch):
     assert seen.truncated.tolist() == [False, True]
     assert np.isfinite(environments.observations).all()
     assert np.isfinite(evaluator.evaluate(Still(), 2, "cpu").returns[:, 0]).tolist() == [True, False]
-
-
-class Still:
-    def act(self, observations):
-        return torch.zeros(*observations.shape[:2], 1)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -36,7 +36,7 @@ def test_the_example_runs_as_printed(capsys):
     assert capsys.readouterr().out.rstrip().endswith(str(names["scores"]))
 
 
-def test_a_plan_holds_what_is_left_to_do(capsys):
+def test_a_plan_holds_what_is_left_to_do():
     plan = walker(settings=["walker.rate=0.2"])
     assert (plan.remaining, plan.kept, str(plan.folder)) == (2, {}, "mine")
     assert {run.config.rate for run in plan.runs} == {0.2}
@@ -47,7 +47,7 @@ def test_a_plan_holds_what_is_left_to_do(capsys):
     assert walker(settings=["walker.rate=0.2"], rerun=True).remaining == 2
 
 
-def test_the_frame_holds_runs_or_evaluations(capsys):
+def test_the_frame_holds_runs_or_evaluations():
     plan = walker()
     experiment.run(plan, experiment.machine(plan, workers=0))
     runs, rows = experiment.frame("mine", "runs"), experiment.frame("mine")

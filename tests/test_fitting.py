@@ -22,18 +22,18 @@ class Level(nn.Module):
         self.value = nn.Parameter(torch.zeros(lanes, 1))
 
 
-def numbered(strange):
-    """Rows (number, whether it is a strange one, 0), of which `strange(number)` says which are."""
-    replay = Replay(1, ROWS, 2, 1, torch.device("cpu"))
-    number = torch.arange(ROWS, dtype=torch.float32)
-    replay.rows[0, :, 0], replay.rows[0, :, 1] = number, strange(number).float()
+def numbered(*strange):
+    """Rows (number, whether it is a strange one, 0), of which a lane's `strange(number)` says which are."""
+    replay = Replay(len(strange), ROWS, 2, 1, torch.device("cpu"))
+    replay.rows[..., 0] = number = torch.arange(ROWS, dtype=torch.float32)
+    replay.rows[..., 1] = torch.stack([of_lane(number) for of_lane in strange])
     replay.added += ROWS
     return replay
 
 
 def fitted(problem, replay, config):
-    """The fitted level, the held-out losses on the way, and the rows that were trained on, by phase."""
-    level, seen = Level(), {}
+    """The fitted levels, the held-out losses on the way, and the first lane's rows that were trained on, by phase."""
+    level, seen = Level(problem.lanes), {}
 
     def loss(batch, streams: Streams):
         if batch.observations.shape[1] == config.batch_size:
@@ -43,7 +43,7 @@ def fitted(problem, replay, config):
         return torch.where(strange == 1, 100 * level.value.detach().square(), (level.value - 1).square())
 
     looks = list(fit(problem, level, loss, replay, config, "test"))
-    return level.value.item(), [look["held_out_loss"].item() for look in looks], list(seen.values())
+    return level.value[:, 0].tolist(), [look["held_out_loss"] for look in looks], list(seen.values())
 
 
 def test_weight_decay_is_a_prior_that_counts_once(point_problem):
@@ -70,15 +70,23 @@ def test_behavioural_cloning_decays_by_that_rule(point_problem):
 
 def test_one_strange_block_does_not_stop_a_fit(point_problem):
     config = FitConfig(steps=3000, batch_size=64, learning_rate=1e-2, weight_decay=0.0, patience=3)
-    value, _, _ = fitted(point_problem(), numbered(lambda number: number < ROWS / BLOCKS), config)
+    (value,), _, _ = fitted(point_problem(), numbered(lambda number: number < ROWS / BLOCKS), config)
     assert abs(value - 1) < 0.02
 
 
 def test_three_strange_blocks_do(point_problem):
     config = FitConfig(steps=3000, batch_size=64, learning_rate=1e-3, weight_decay=0.0, patience=3)
-    value, held_out, _ = fitted(point_problem(), numbered(lambda number: number < 3 * ROWS / BLOCKS), config)
+    (value,), held_out, _ = fitted(point_problem(), numbered(lambda number: number < 3 * ROWS / BLOCKS), config)
     assert value < 0.2
     assert len(held_out) == 4  # the first look is the best, three more are patience
+
+
+def test_each_lane_ends_with_its_own_best_weights(point_problem):
+    replay = numbered(lambda number: number < 0, lambda number: number < 3 * ROWS / BLOCKS)
+    config = FitConfig(steps=3000, batch_size=64, learning_rate=1e-3, weight_decay=0.0, patience=3)
+    (normal, strange), _, _ = fitted(point_problem(seeds=(0, 1)), replay, config)
+    assert abs(normal - 1) < 0.02
+    assert strange < 0.2  # though it was trained on for as long
 
 
 def test_a_fit_that_was_never_finite_is_not_taken_for_one(point_problem):
@@ -118,7 +126,7 @@ def test_a_refit_sees_what_was_held_out(point_problem):
     _, looks, (trained,) = fitted(point_problem(), normal, config)
     assert 0.85 * ROWS < len(trained) <= 0.91 * ROWS
     again = FitConfig(**{**vars(config), "refit": True})
-    value, more, (first, second) = fitted(point_problem(), normal, again)
+    (value,), more, (first, second) = fitted(point_problem(), normal, again)
     assert first == trained
     assert second - first
     assert len(second) > 0.99 * ROWS

@@ -11,7 +11,7 @@ from baselines import gail, iqlearn, valuedice
 from benchmarks.kit import examination, forms
 from benchmarks.kit.acceleration import AccelerationWarning, alone
 from benchmarks.kit.examination import carried_out
-from benchmarks.kit.forms import PAYS, Form, StepConfig, is_compiled, settled
+from benchmarks.kit.forms import PAYS, Form, is_compiled, settled
 from benchmarks.kit.sac import SACConfig
 from benchmarks.plan.configuration import as_json, changes, config_hash
 
@@ -156,8 +156,3 @@ def test_one_process_compiles_at_a_time():
             pass
     with path.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def test_a_config_must_say_how_many_updates_it_means():
-    with pytest.raises(NotImplementedError):
-        StepConfig().form(100, lambda: FAST)

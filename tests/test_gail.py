@@ -14,14 +14,6 @@ from benchmarks.kit.replay import Batch
 from benchmarks.kit.streams import Streams
 
 
-def test_gail_rewards_at_chance():
-    """At D = 1/2: -log(1 - D) = log 2, the logit is 0, log D = -log 2."""
-    rewards = {name: form(torch.zeros(1)).item() for name, form in gail.REWARDS.items()}
-    assert rewards["survival"] == pytest.approx(math.log(2))
-    assert rewards["logit"] == 0
-    assert rewards["negative"] == pytest.approx(-math.log(2))
-
-
 @pytest.mark.parametrize(
     ("form", "expected"),
     [("survival", lambda d: -math.log(1 - d)), ("logit", lambda d: math.log(d / (1 - d))), ("negative", math.log)],

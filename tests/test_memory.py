@@ -10,12 +10,10 @@ from toy_methods import cells
 from benchmarks.instrument.environment import LearnerEnvironments
 from benchmarks.kit.replay import Replay
 from benchmarks.plan import registry
-from benchmarks.plan.configuration import configure, settings
+from benchmarks.plan.configuration import configure
 from benchmarks.run import memory
 
 ONLINE = sorted(name for name, method in registry.methods().items() if method.online and method.lanes)
-TINY = {"sac.hidden": [8], "sac.cloned": 1, "hidden": [8], "fit.steps": 1}
-TINY |= {"density.fit.steps": 1, "density.hidden": [8]}
 
 
 def test_bytes_are_those_of_the_real_tensors():
@@ -26,7 +24,7 @@ def test_bytes_are_those_of_the_real_tensors():
 
 
 @pytest.mark.parametrize("name", ONLINE)
-def test_every_method_allocates_what_the_plan_says(name, point_problem):
+def test_every_method_allocates_what_the_plan_says(name, point_problem, tiny):
     """Up to its first progress each method has built the replay of its whole budget."""
     (cell,) = cells(name, tasks="hopper", steps=300)
     method = registry.find_method(name)
@@ -38,9 +36,7 @@ def test_every_method_allocates_what_the_plan_says(name, point_problem):
             problem, environments=environments, demonstrations=demonstrations,
             observation_size=sizes[0], action_size=sizes[1],
         )  # fmt: skip
-        known = settings(method.config)
-        config = configure(method.config, {field: value for field, value in TINY.items() if field in known})
-        next(method.train(problem, config))
+        next(method.train(problem, configure(method.config, tiny(method))))
     rows = problem.parts["experience"].replay.rows
     assert memory.step_bytes(cell) == rows.nbytes // (2 * 300)
     assert 0 <= memory.cell_bytes(cell) - rows.nbytes < 100  # the counters beside the rows

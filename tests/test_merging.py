@@ -46,7 +46,7 @@ def test_the_better_of_two_results_counts_and_the_other_is_named(bench, side, tm
         assert files(tmp_path / f"all-{order[0]}") == {path.name: path.read_bytes() for path in (completed, later)}
 
 
-def test_no_completed_run_is_replaced(bench, side, tmp_path):
+def test_no_completed_run_is_replaced(bench, side):
     kept = side("all", "bc", 0)
     held = kept.read_bytes()
     unfinished = side("all", "bc", 1, status="timeout")

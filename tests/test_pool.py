@@ -123,7 +123,7 @@ def test_a_cell_that_gives_no_sign_of_life_is_ended_by_force(tmp_path, console, 
     assert "ended by force" in Store(tmp_path).runs()["error"][0]
 
 
-def test_what_a_process_stored_survives_its_crash(tmp_path, console):
+def test_what_a_process_stored_survives_its_crash(tmp_path):
     (cell,) = cells()
     with CellLocks(tmp_path, [cell]) as locks:
         assert locks.stored_since(cell) == set()

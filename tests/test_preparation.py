@@ -64,7 +64,7 @@ def test_runs_record_the_form_that_was_used(tmp_path, monkeypatch, form):
     assert list(runs["status"]) == ["completed"] * 2
 
 
-def test_estimates_know_the_form(monkeypatch):
+def test_estimates_know_the_form():
     def seconds(form):
         forms.keep({forms.machine(): form})
         return sac(10 * PAYS)[0].seconds

@@ -19,7 +19,7 @@ MY_TASK = Task("my-task", "InvertedPendulum-v5")
 
 
 @pytest.fixture
-def packages(monkeypatch, tmp_path):
+def packages(monkeypatch):
     """Install pretended packages: `packages(group, name=..., value=..., package=...)` adds an entry point."""
     real, added = importlib.metadata.entry_points, []
 

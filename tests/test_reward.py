@@ -206,24 +206,25 @@ def test_a_nat_of_every_term_weighs_the_same_in_either_convention(point_problem,
         torch.testing.assert_close(without.temperature, 2.0 * nat[:, 0])
 
 
-def test_the_optimum_does_not_depend_on_the_unit():
-    """Soft value iteration on two states, with reward u / k and temperature lambda_pi / k: the same policy for every k.
+def test_the_optimum_does_not_depend_on_the_unit(point_problem):
+    """Soft value iteration on two states, by the rewards and the temperature of several units k: one policy.
 
-    Action 0 stays, action 1 changes the state. Staying in state 1 is solved by hand besides: with lambda_pi -> 0 the
-    values are those of the better action.
+    Action 0 stays, action 1 changes the state. With lambda_pi -> 0 the values are those of the better action, by hand.
     """
-    nats = torch.tensor([[1.0, 0.0], [3.0, 0.5]], dtype=torch.float64)  # u(s, a)
-    successor = torch.tensor([[0, 1], [1, 0]])
+    nats, successor = torch.tensor([[1.0, 0.0], [3.0, 0.5]]), torch.tensor([[0, 1], [1, 0]])  # u(s, a), s'
 
-    def soft_optimum(k, lambda_pi, gamma=0.9):
-        alpha, value = lambda_pi / k, torch.zeros(2, dtype=torch.float64)
-        for _ in range(2000):
-            q = nats / k + gamma * value[successor]
+    def soft_optimum(k, lambda_pi):
+        reward = calibrated(point_problem(), replace(LITERAL, unit=k, lambda_pi=lambda_pi))
+        rewards, alpha = reward(nats.view(1, 4), torch.zeros(1, 1)).view(2, 2).double(), reward.temperature.double()
+        value = torch.zeros(2, dtype=torch.float64)
+        for _ in range(300):
+            q = rewards + DISCOUNT * value[successor]
             value = alpha * torch.logsumexp(q / alpha, dim=1)
         return torch.softmax(q / alpha, dim=1), value
 
     policies = [soft_optimum(k, lambda_pi=0.7)[0] for k in (1.0, 0.3, 55.0)]
-    torch.testing.assert_close(policies[1], policies[0])
-    torch.testing.assert_close(policies[2], policies[0])
-    _, value = soft_optimum(1.0, lambda_pi=1e-4)
-    torch.testing.assert_close(value, torch.tensor([27.0, 30.0], dtype=torch.float64), rtol=0, atol=1e-2)
+    torch.testing.assert_close(policies[1], policies[0], rtol=1e-4, atol=0)
+    torch.testing.assert_close(policies[2], policies[0], rtol=1e-4, atol=0)
+    for k in (1.0, 55.0):
+        _, value = soft_optimum(k, lambda_pi=1e-4)
+        assert (k * value).tolist() == pytest.approx([27.0, 30.0], abs=1e-2)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import toy_methods
+from toy_methods import after
 
 from benchmarks import provenance
 from benchmarks.instrument.evaluation import Evaluator
@@ -35,17 +36,6 @@ BUDGET, AT = 40, 15
 def a_cell(methods="toy_methods:WALKER", evaluations=4, **changes):
     (cell,) = toy_methods.cells(methods, steps=BUDGET, evaluations=evaluations, **changes)
     return cell
-
-
-def after(calls):
-    """A `stop` that turns true at the given call."""
-    left = [calls]
-
-    def stop():
-        left[0] -= 1
-        return left[0] < 0
-
-    return stop
 
 
 def curves(folder):

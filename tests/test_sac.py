@@ -8,8 +8,7 @@ import torch
 
 from baselines.references import OracleConfig, train_sac
 from benchmarks.kit.errors import UserError
-from benchmarks.kit.interaction import interact
-from benchmarks.kit.replay import Batch, Experience
+from benchmarks.kit.replay import Batch
 from benchmarks.kit.sac import SAC, SACConfig
 from benchmarks.kit.standardiser import Standardiser
 
@@ -87,7 +86,7 @@ def test_the_target_follows_at_every_update_and_the_actor_learns_at_its_own(poin
 def test_the_temperature_moves_the_entropy_towards_its_target(point_problem):
     """alpha falls where the entropy is above -1 nat per dimension, and rises below."""
     problem = point_problem()
-    for entropy, direction in ((5.0, -1), (-5.0, 1)):
+    for entropy, direction in ((-1.9, -1), (-2.1, 1)):
         sac = SAC(problem, SMALL, Standardiser.identity(problem))
         loss = lambda batch, *_, agent=sac: (  # noqa: E731
             agent.policy(batch.observations)[0].sum((1, 2)), torch.tensor([entropy])  # noqa: B023
@@ -109,27 +108,6 @@ def test_constant_reward_without_entropy_is_worth_one_over_one_minus_gamma(point
     assert sac.critic(batch.observations, batch.actions).mean().item() == pytest.approx(2.0, rel=0.05)
 
 
-def test_temperature_reaches_the_target_entropy(point_problem):
-    problem = point_problem()
-    sac = SAC(problem, SACConfig(hidden=(32, 32), learning_rate=3e-3, actor_period=1), Standardiser.identity(problem))
-    for step in range(1500):
-        sac.update(random_batch(1, 64, step))
-    batch = random_batch(1, 4000, seed=5)
-    _, log_density = sac.policy.sample(batch.observations, torch.randn(1, 4000, 2))
-    assert -log_density.mean().item() == pytest.approx(sac.target_entropy, abs=0.3)
-
-
-def test_lanes_do_not_influence_each_other(point_problem):
-    together, alone = point_problem(seeds=(0, 1)), point_problem(seeds=(1,))
-    agents = [SAC(p, SMALL, Standardiser.identity(p)) for p in (together, alone)]
-    for step in range(20):
-        batch = random_batch(2, 32, step)
-        agents[0].update(batch)
-        agents[1].update(Batch(*(column[1:] for column in batch)))
-    for pair, single in zip(agents[0].policy.parameters(), agents[1].policy.parameters(), strict=True):
-        torch.testing.assert_close(pair[1], single[0], atol=1e-5, rtol=1e-4)
-
-
 def test_the_actors_step_leaves_the_critic_as_it_is(point_problem):
     problem = point_problem()
     sac = SAC(problem, SMALL, Standardiser.identity(problem))
@@ -139,42 +117,6 @@ def test_the_actors_step_leaves_the_critic_as_it_is(point_problem):
         assert torch.equal(before, now)
         assert now.grad is None
     assert not any(map(torch.equal, actor.parameters(), sac.policy.parameters()))
-
-
-def test_resumed_agent_continues_bit_for_bit(point_problem):
-    def make():
-        problem = point_problem(seeds=(0, 1))
-        return SAC(problem, SMALL, Standardiser.identity(problem))
-
-    straight, broken = make(), make()
-    for step in range(5):
-        straight.update(random_batch(2, 32, step))
-        broken.update(random_batch(2, 32, step))
-    resumed = make()
-    resumed.load_state_dict(broken.state_dict())
-    for step in range(5, 10):
-        straight.update(random_batch(2, 32, step))
-        resumed.update(random_batch(2, 32, step))
-    for one, two in zip(straight.policy.parameters(), resumed.policy.parameters(), strict=True):
-        assert torch.equal(one, two)
-    assert straight.updates == resumed.updates == 10
-
-
-@pytest.mark.learning
-def test_sac_walks_to_the_origin(point_problem, point_return):
-    problem = point_problem(budget=1500, privileged=True, demonstrations=False)
-    standardise = Standardiser.identity(problem)
-    sac = SAC(problem, SMALL, standardise)
-    experience = Experience(problem, standardise, SMALL.batch_size)
-    before = point_return(sac.policy)
-    for updates in interact(problem, sac.explore, experience, SMALL.warmup):
-        for _ in range(updates):
-            sac.update(experience.sample())
-    best = -0.75  # walking straight at full speed costs about 0.7 from a typical start
-    assert before < -5
-    assert point_return(sac.policy).item() > best * 1.5
-    assert problem.environments.steps == 1500
-    assert math.isfinite(sac.temperature.item())
 
 
 def absorbed(batch, now):

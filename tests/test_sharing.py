@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from toy_methods import cells
+from toy_methods import after, cells
 
 from benchmarks.kit.errors import UserError
 from benchmarks.run import picking, pool, rows, runner, saving
@@ -202,8 +202,7 @@ def test_nothing_behind_a_planted_link_is_changed(part, tmp_path):
 
 def test_a_run_whose_worker_was_killed_is_tried_again_from_its_checkpoint(tmp_path):
     cell, settings, steps = a_cell(), Settings(tmp_path), []
-    leave = iter([False] * 7 + [True])
-    assert runner.run_cell(cell, settings, stop=lambda: next(leave)) is None
+    assert runner.run_cell(cell, settings, stop=after(7)) is None
     rows.store_failure(Record(cell), settings, "failed", "the worker process was killed by SIGKILL")
     tidy(tmp_path, attempts=True)
     runner.run_cell(cell, settings, report=lambda pulse: steps.append(pulse.steps))

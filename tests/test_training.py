@@ -5,6 +5,7 @@ import json
 import minari
 import pytest
 from rich.console import Console
+from toy_methods import after
 
 from benchmarks.cli import training
 from benchmarks.data import datasets, manifest
@@ -113,8 +114,7 @@ def test_an_interrupted_run_keeps_the_same_policy_as_an_uninterrupted_one(tmp_pa
     for folder, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (40, 20))):
         how = Settings(folder, keep=keep_if_best, checkpoint_minutes=1e9)
         for steps in stops:
-            left = iter([False] * steps)
-            assert run_cell(cell, how, stop=lambda left=left: next(left, True)) is None
+            assert run_cell(cell, how, stop=after(steps)) is None
         assert run_cell(cell, how) is not None
         kept[folder.name] = snapshot_path(folder, cell.first.run_id).read_bytes()
     assert kept["whole"] == kept["parts"]

@@ -50,6 +50,7 @@ def test_all_cells_run(tmp_path, monkeypatch, capsys):
     runs = Store(tmp_path / names["FOLDER"]).runs()
     assert set(runs["method"]) == {"random", "expert", "bc", "ndi-made", "mine"}
     assert set(runs["status"]) == {"completed"}
+    assert (runs[runs["method"] == "mine"]["updates"] > 30).all()
     out = capsys.readouterr().out
     falling = [float(value) for value in re.findall(r"on the actions: +(\S+) nats", out)]
     assert falling == sorted(falling, reverse=True)

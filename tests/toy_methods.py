@@ -161,6 +161,22 @@ BC_TWIN = _walker("bc")
 WALKER_TWIN = _walker("walker")
 
 
+class Still:
+    """A policy that does nothing."""
+
+    def __init__(self, action_size=1):
+        self.action_size = action_size
+
+    def act(self, observations):
+        return torch.zeros(*observations.shape[:2], self.action_size)
+
+
+def after(calls):
+    """A `stop` that turns true after so many calls."""
+    left = iter([False] * calls)
+    return lambda: next(left, True)
+
+
 def cells(methods="toy_methods:WALKER", lanes=None, **changes):
     """Short cells on the smallest task; `changes` are of fields of the profile, the others of the method's settings."""
     fields = {"tasks": "inverted-pendulum", "seeds": (0, 1), "steps": 40, "evaluations": 2, "eval_episodes": 2}
