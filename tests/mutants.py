@@ -38,7 +38,8 @@ TESTS = {
     "networks": ["networks", "sac"], "pwil": ["pwil", "resume", "baselines"], "red": ["red", "resume", "baselines"],
     "references": ["resume", "baselines"], "reward": ["reward", "configuration"], "sac": ["sac", "resume", "baselines"],
     "sqil": ["sqil", "resume", "baselines"], "standardiser": ["networks", "replay"],
-    "statistics": ["statistics", "comparison", "gate"], "valuedice": ["valuedice", "resume", "baselines"],
+    "statistics": ["statistics", "comparison", "gate"], "store": ["store", "recovery"],
+    "valuedice": ["valuedice", "resume", "baselines"],
 }  # fmt: skip
 """The tests of files that have no test file of their own name, or not that alone."""
 OPERATORS = (

@@ -151,7 +151,7 @@ def late_imports_say_why(root):
 
 def files_are_short(root):
     """No file is longer than `LONGEST_FILE`."""
-    for path in sources(root).values():
+    for path in with_tests(root):
         length = len(path.read_text().splitlines())
         if length > LONGEST_FILE:
             yield path, f"{length} lines, more than {LONGEST_FILE}"
