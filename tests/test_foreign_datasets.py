@@ -137,10 +137,10 @@ def test_a_truncated_file_is_refused(folder, name, foreign):
 
 
 def test_a_missing_dataset_is_named_with_what_there_is(folder, foreign):
-    with pytest.raises(UserError, match=r"no local Minari dataset lab/mine-v0 in .*\(there are none; or use"):
+    with pytest.raises(UserError, match=r"no local Minari dataset lab/mine-v0 in .*: there are none; or use"):
         prepare(HOPPER, "lab/mine-v0")
     foreign("lab/mine-v1")
-    with pytest.raises(UserError, match=r"did you mean lab/mine-v1\? \(there are lab/mine-v1;") as caught:
+    with pytest.raises(UserError, match=r"did you mean lab/mine-v1\? there is lab/mine-v1; or use") as caught:
         load(HOPPER, "lab/mine-v0", 1, 1, 0)
     assert_one_line(caught)
 

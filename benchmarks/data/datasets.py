@@ -8,7 +8,6 @@ or the id of any local Minari dataset. Local datasets lie where Minari has them:
 from __future__ import annotations
 
 import contextlib
-import difflib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from benchmarks.files import staged, variables
 from benchmarks.instrument.environment import ActionScale, make, require_spaces, simulation_versions
 from benchmarks.instrument.episodes import Episode, check_bounds, choose, content_hash, demonstrations
 from benchmarks.kit.demonstrations import Demonstrations
-from benchmarks.kit.errors import UserError, in_one_line
+from benchmarks.kit.errors import UserError, in_one_line, near_miss
 from benchmarks.tasks import MINARI_ID, Task
 
 from . import local, manifest
@@ -225,11 +224,8 @@ def _verify(task: Task, info: DatasetInfo) -> None:
 
 def _missing(dataset_id: str) -> str:
     """Message about a local dataset that is not there, with what there is."""
-    known = local.ids()
-    near = difflib.get_close_matches(dataset_id, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    there = f"there are {', '.join(known)}" if known else "there are none"
-    return f"no local Minari dataset {dataset_id} in {local.folder()}{meant} ({there}; or use --dataset embedded)"
+    there = near_miss(dataset_id, local.ids())
+    return f"no local Minari dataset {dataset_id} in {local.folder()}: {there}; or use --dataset embedded"
 
 
 # --- obtaining --------------------------------------------------------------------------------------------------------
