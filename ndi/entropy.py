@@ -134,6 +134,8 @@ class LearnedCritic(Composite):
 class Particles(Composite):
     """d log of the distance to the k-th nearest of the agent's next states in the last batch.
 
+    Dropped dimensions count in d, though nothing varies in them.
+
     Args:
         problem: the cell.
         neighbours: k.
