@@ -85,6 +85,10 @@ def test_demonstration_numbers_need_two(fill):
     assert lines(hopper)["BC"].get_xdata().tolist() == [1, 4]
     assert lines(hopper)["BC"].get_ydata() == pytest.approx([300, 600])
     assert "SAC (true reward)" not in lines(hopper)
+    for demos, budget in ((1, 1000), (4, 1000), (8, 9000)):
+        fill({("gail", "hopper"): 700}, demos=demos, budget=budget)
+        (legend,) = plots.demonstration_numbers(arranged(store)).legends
+        assert ("of different budgets" in legend.get_title().get_text()) == (budget == 9000)
 
 
 def test_nothing_to_draw_gives_no_figure(fill, a_run):

@@ -174,7 +174,9 @@ def demonstration_numbers(results: Results) -> Figure | None:
             panel.set_xscale("log")
             panel.set_xticks(results.demonstration_numbers, [str(n) for n in results.demonstration_numbers])
             panel.minorticks_off()
-        _legend(figure, free, _ordered(handles, variants), _seeds(boards, variants))
+        given = ({b.sample(v.name, task).budget for b in boards} - {0} for v in variants for task in tasks)
+        apart = ", of different budgets" * any(len(budgets) > 1 for budgets in given)
+        _legend(figure, free, _ordered(handles, variants), _seeds(boards, variants) + apart)
     return figure
 
 
