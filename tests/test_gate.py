@@ -209,6 +209,12 @@ def test_a_reference_is_read_as_it_was_written(runs, tmp_path):
     assert read.evaluations.reset_index(drop=True).equals(results_of(store).evaluations.reset_index(drop=True))
 
 
+def test_a_reference_that_cannot_be_written_is_told_in_one_line(runs, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=r"cannot write to .*taken"):
+        gate.write_reference(*runs("then", [800.0]).averages(), tmp_path / "taken")
+
+
 @pytest.fixture
 def bench(bench, monkeypatch, tmp_path):
     """Run `compare` in the folder of the test: (exit code, standard output, standard error)."""

@@ -156,6 +156,14 @@ def test_columns_that_are_no_numbers_of_their_shape_are_refused(folder, foreign,
         datasets.prepare(HOPPER, ID)
 
 
+def test_a_negative_seed_is_refused(folder, foreign):
+    foreign(ID)
+    with h5py.File(folder / ID / "data/main_data.hdf5", "r+") as file:
+        file["episode_0"].attrs["seed"] = -1
+    with pytest.raises(UserError, match="a seed is negative"):
+        open_dataset(ID, folder / ID).seeds()
+
+
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, foreign, data_format):
     foreign(ID, data_format=data_format)

@@ -77,10 +77,12 @@ class Recorded:
             UserError: they cannot be read.
         """
         with self._reporting_damage():
-            seeds = tuple(about.get("seed") for about, _ in self._parts(self.numbers))
-            if any(seed is not None and int(seed) < 0 for seed in seeds):
+            seeds = tuple(
+                None if (seed := about.get("seed")) is None else int(seed) for about, _ in self._parts(self.numbers)
+            )
+            if any(seed is not None and seed < 0 for seed in seeds):
                 raise ValueError("a seed is negative")
-            return tuple(None if seed is None else int(seed) for seed in seeds)
+            return seeds
 
     def episodes(self, numbers: Iterable[int]) -> list[Episode]:
         """Whole episodes, of the lengths that the metadata say.

@@ -52,7 +52,8 @@ def keep_if_best(
     if means[last] < max(means.values()):
         return
     content = safetensors.numpy.save(weights_of(policy, lane), {"step": str(last)})
-    put(content, folder, "best", f"{run_id}.safetensors")
+    path = snapshot_path(folder, run_id)
+    put(content, folder, path.parent.name, path.name)
 
 
 def read_snapshot(folder: Path, run_id: str) -> tuple[dict[str, np.ndarray], int]:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.files import whole_file
-from benchmarks.kit.errors import UserError, in_one_line
+from benchmarks.kit.errors import UserError, in_one_line, writing
 
 from . import statistics
 from .comparison import UNDECIDED, WORSE, notes
@@ -100,13 +100,10 @@ def write_reference(runs: pd.DataFrame, averages: pd.DataFrame, folder: Path) ->
     Raises:
         UserError: the folder cannot be written to.
     """
-    try:
+    with writing(folder):
         for frame, name in zip((runs, averages), FRAMES, strict=True):
             with whole_file(folder / name) as file:
                 frame.to_parquet(file, index=False, compression="zstd")
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write the reference to {folder}: {reason}; name another folder") from None
 
 
 def read_reference(folder: Path) -> Results:
