@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmarks.kit.errors import UserError, near_miss
+from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console
 
 if TYPE_CHECKING:
     from benchmarks.reporting.formats import Table
     from benchmarks.reporting.gate import Judgement
     from benchmarks.reporting.results import Results
-    from benchmarks.reporting.variants import Variant
 
 
 def compare(
@@ -56,7 +55,7 @@ def compare(
 
     ours = _results(folder)
     theirs = ours if reference is None else _results(reference)
-    pairs = _pairs(ours, theirs, method, against)
+    pairs = comparison.who_meets(ours, theirs, method, against)
     if gate:
         judgement = judging.judge(list(judging.lines(ours, theirs, pairs)), level, margin)
         show(judging.table(judgement, level, margin), out)
@@ -102,37 +101,3 @@ def _results(folder: Path) -> Results:
     if not folder.is_dir():
         raise UserError(f"there is no results folder {folder}; `ndi-bench run --out {folder}` would make it")
     return read(folder, console)
-
-
-def _pairs(ours: Results, theirs: Results, method: str | None, against: str | None) -> list[tuple[Variant, Variant]]:
-    """Who meets whom."""
-    here, there = ({variant.name: variant for variant in side.variants} for side in (ours, theirs))
-    chosen = [_find(here, name, "--method") for name in _names(method or "")]
-    if against is not None:
-        other = _find(there, against, "--against")
-        chosen = chosen or [variant for variant in here.values() if variant.contestant]
-        pairs = [(variant, other) for variant in chosen if ours is not theirs or variant != other]
-        if not pairs:
-            raise UserError(f"--against {against}: there is nothing but itself to compare it with; change --method")
-        return pairs
-    chosen = chosen or [variant for variant in there.values() if variant.method not in ("random", "expert")]
-    # what is there and not here is still a pair: it is missing
-    return [(here.get(variant.name, variant), _find(there, variant.name, "--method")) for variant in chosen]
-
-
-def _names(text: str) -> list[str]:
-    """Names by commas; those within the brackets of a name are part of it."""
-    parts, depth = [""], 0
-    for letter in text:
-        depth += (letter == "[") - (letter == "]")
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
-
-
-def _find(variants: dict[str, Variant], name: str, option: str) -> Variant:
-    if name not in variants:
-        raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(variants))}")
-    return variants[name]

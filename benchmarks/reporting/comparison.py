@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, near_miss
 from benchmarks.terminal import counted
 
 from . import statistics
@@ -171,6 +171,52 @@ def _verdict(line: _Line, differs: bool, alike: bool, each: float) -> str:
     needed = [statistics.pairs_needed(deviation, *effect) or np.inf for effect in effects]
     told = f"{max(1, max(needed) - pairs):.0f}" if np.isfinite(needed).all() else "very many"
     return f"{UNDECIDED}: {told} more"
+
+
+def who_meets(
+    ours: Results, theirs: Results, method: str | None = None, against: str | None = None
+) -> list[tuple[Variant, Variant]]:
+    """Who meets whom.
+
+    Args:
+        ours: results that hold the first of every pair.
+        theirs: results that hold the second; may be the same.
+        method: ours, by commas; default: all that learn.
+        against: one of theirs; default: each method's own runs.
+
+    Raises:
+        UserError: a name has no runs, or there is nothing but itself to compare it with; names the option.
+    """
+    here, there = ({variant.name: variant for variant in side.variants} for side in (ours, theirs))
+    chosen = [_find(here, name, "--method") for name in _names(method or "")]
+    if against is not None:
+        other = _find(there, against, "--against")
+        chosen = chosen or [variant for variant in here.values() if variant.contestant]
+        pairs = [(variant, other) for variant in chosen if ours is not theirs or variant != other]
+        if not pairs:
+            raise UserError(f"--against {against}: there is nothing but itself to compare it with; change --method")
+        return pairs
+    chosen = chosen or [variant for variant in there.values() if variant.method not in ("random", "expert")]
+    # what is there and not here is still a pair: it is missing
+    return [(here.get(variant.name, variant), _find(there, variant.name, "--method")) for variant in chosen]
+
+
+def _names(text: str) -> list[str]:
+    """Names by commas; those within the brackets of a name are part of it."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _find(variants: dict[str, Variant], name: str, option: str) -> Variant:
+    if name not in variants:
+        raise UserError(f"{option} {name}: no such runs are stored; {near_miss(name, tuple(variants))}")
+    return variants[name]
 
 
 def meetings(
