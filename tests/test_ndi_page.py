@@ -206,6 +206,10 @@ def test_humanoid_stays_at_the_experts_level():
     assert "every evaluation from 90,000 steps on is above 0.9 of that way" in PAGE
     assert means.loc[90_000:].min() > 0.9 > means[80_000]
     assert len(means.loc[90_000:]) == 22
+    last = Store(ROOT / "results/paper").evaluations().query("final and task == 'humanoid' and method == 'ndi-ebm'")
+    first, second, third = last.groupby("seed")["return"].mean()
+    assert f"end at {first:,.0f}, {second:,.0f} and {third:,.0f}. The last falls in one episode of ten." in PAGE
+    assert (last["length"] < 1000).groupby(last["seed"]).sum().tolist() == [0, 0, 1]
 
 
 def test_no_seed_is_far_below_the_expert():

@@ -136,7 +136,8 @@ def parse(command, arguments):
 
 
 def test_the_readme_is_one_short_page():
-    assert len([word for word in README.read_text().split() if re.search(r"\w", word)]) <= 700
+    # the table's numbers are looked up, not read
+    assert len([word for word in README.read_text().split() if re.search(r"[^\W\d_]", word)]) <= 620
 
 
 @pytest.mark.parametrize("page", PLAIN, ids=lambda page: str(page.relative_to(ROOT)))
