@@ -192,12 +192,15 @@ def test_returns_are_equal_in_every_form(task):
     assert stats.ttest_1samp(gaps, 0.05, alternative="less").pvalue < 0.05
 
 
-def test_sqil_stays_below_ndi_on_ant():
+def test_sqil_and_gail_stay_below_ndi_on_ant():
     evaluations = Store(ROOT / "results/search/ant").evaluations()
     means = evaluations.groupby(["method", "step"])["return"].mean()
     best = round(means["sqil"].max())
     assert f"SQIL with the clone, the error in the actor's loss and the discount of NDI never passes {best} " in PAGE
     assert means["ndi-ebm"][10_000] > best
+    gail = Store(ROOT / "results/search/gail-ant").evaluations()
+    best = round(gail.groupby(["seed", "step"])["return"].mean().max())
+    assert f"GAIL with the same never passes {best} in either seed" in PAGE
 
 
 def test_humanoid_stays_at_the_experts_level():
