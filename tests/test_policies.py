@@ -15,7 +15,7 @@ from benchmarks.kit.standardiser import Standardiser
 from benchmarks.kit.streams import Streams
 from benchmarks.run import runner
 from benchmarks.run.films import film_medians, replay
-from benchmarks.run.policies import packed, play, unpacked
+from benchmarks.run.policies import Sampled, packed, play, unpacked
 from benchmarks.run.settings import Settings
 from benchmarks.store import merging, policies
 from benchmarks.store.store import Store
@@ -178,6 +178,27 @@ def test_play_says_what_differs(stored, bench):
     assert code == 1
     assert "1 of 3 returns are not the stored ones" in out
     assert "torch 1.0 then" in out
+
+
+def test_actions_may_be_sampled(stored, bench):
+    record, *_ = of(stored, "bc")
+    (first, returns), (second, _) = (replay(stored, record, sampled=True) for _ in range(2))
+    np.testing.assert_array_equal(first.returns, second.returns)
+    assert not np.array_equal(first.returns, returns)
+    code, out, _ = bench("play", record["run_id"], str(stored.folder), "--sampled")
+    assert code == 0
+    assert f"mean return {first.returns.mean():,.1f} with sampled actions, {returns.mean():,.1f} stored" in out
+
+
+def test_sampled_actions_have_the_policys_distribution(stored):
+    record, *_ = of(stored, "bc")
+    policy, _ = unpacked(policies.read(stored.folder, record))
+    seen = torch.zeros(1, 4096, policy.standardise.mean.shape[-1])
+    latent = torch.atanh(Sampled(policy).act(seen).double().clamp(-1 + 1e-7, 1 - 1e-7))[0]
+    mean, log_std = (part[0, 0].double() for part in policy.latent(seen))
+    standardised = (latent - mean) / log_std.exp()
+    assert standardised.mean(0).abs().max() < 5 / 64
+    assert (standardised.std(0) - 1).abs().max() < 5 / 64
 
 
 def test_a_report_has_the_film_of_the_median_seed(stored, monkeypatch):

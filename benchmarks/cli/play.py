@@ -17,10 +17,14 @@ def play(
     run: Annotated[str, typer.Argument(help="Id of a run, or the beginning of one.")],
     folder: Folder = QUICK,
     device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: where the run was evaluated.")] = None,
+    sampled: Annotated[
+        bool, typer.Option("--sampled", help="Draw the actions from the policy. Runs are evaluated by their mean.")
+    ] = False,
 ) -> None:
     """Evaluate the final policy of a run anew, and compare the returns with the stored ones, bit for bit.
 
-    Exit code: 0 if all returns are the stored ones, 1 if not, 2 if there is no policy or it has been changed.
+    Exit code: 0 if all returns are the stored ones, or if they were sampled; 1 if not; 2 if there is no policy or it
+    has been changed.
     """
     from benchmarks import provenance  # not for help, nor torch, MuJoCo and pandas
     from benchmarks.run.films import replay  # as above
@@ -28,12 +32,16 @@ def play(
 
     store = frame.opened(folder)
     record = frame.one(store.runs(), run)
-    played, stored = replay(store, record, device)
+    played, stored = replay(store, record, device, sampled)
     shown = table("Episode", "Seed", "Stored return", "Return now", "")
     for episode, (before, now) in enumerate(zip(stored, played.returns, strict=True)):
         same = "" if before == now else "differs"
         shown.add_row(str(episode), str(played.seeds[episode]), f"{before:,.6f}", f"{now:,.6f}", same)
     console.print(shown)
+    if sampled:
+        means = f"{played.returns.mean():,.1f} with sampled actions, {stored.mean():,.1f} stored of mean ones"
+        say(f"{record['run_id']}: mean return {means}")
+        return
     differing = int((stored != played.returns).sum())
     if not differing:
         say(f"{record['run_id']}: all {counted(len(stored), 'return')} are the stored ones, bit for bit")

@@ -19,19 +19,22 @@ from benchmarks.store.store import Store
 from benchmarks.tasks import Task
 
 from .machine import is_here
-from .policies import Played, play, unpacked
+from .policies import Played, Sampled, play, unpacked
 
 SECONDS = 4.0
 """Length of a film in a report."""
 
 
-def replay(store: Store, record: Mapping[str, Any], device: str | None = None) -> tuple[Played, np.ndarray]:
+def replay(
+    store: Store, record: Mapping[str, Any], device: str | None = None, sampled: bool = False
+) -> tuple[Played, np.ndarray]:
     """The last evaluation of a stored run anew, from its kept policy, and the returns (E,) that are stored.
 
     Args:
         store: where the run is.
         record: its columns.
         device: where the policy computes; default: where it was evaluated.
+        sampled: draw the actions from the policy, where runs are evaluated by their mean.
 
     Raises:
         UserError: no policy was kept, it is not the one that was stored, there is no such device here, or the
@@ -46,7 +49,7 @@ def replay(store: Store, record: Mapping[str, Any], device: str | None = None) -
     policy, _ = unpacked(data, int(record["lanes"]), device)
     torch.set_num_threads(1)  # as runs are evaluated
     try:
-        return play(task, policy, int(record["lanes"]), len(stored), device), stored
+        return play(task, Sampled(policy) if sampled else policy, int(record["lanes"]), len(stored), device), stored
     except (RuntimeError, ValueError) as error:  # the task of the same name is another one
         reason = str(error).partition("\n")[0]
         raise UserError(f"the policy of {record['run_id']} does not fit {task.name} as it is here: {reason}") from error

@@ -120,6 +120,23 @@ def play(task: Task, policy: Policy, lanes: int = 1, episodes: int = 10, device:
     return Played(seen.returns[0], lengths, [row[:n] for row, n in zip(executed, lengths, strict=True)], seeds)
 
 
+class Sampled:
+    """A kept policy that draws its actions instead of taking their mean: the same draws at every play.
+
+    Args:
+        policy: of `unpacked`.
+    """
+
+    def __init__(self, policy: TanhGaussianPolicy) -> None:
+        self.policy, self._generator = policy, torch.Generator().manual_seed(0)
+
+    def act(self, observations: Tensor) -> Tensor:
+        """Actions (L, E, A) for observations (L, E, d)."""
+        actions = self.policy.network.layers[-1].bias.shape[-1] // 2
+        noise = torch.randn(*observations.shape[:2], actions, generator=self._generator)
+        return self.policy.explore(observations, noise.to(observations.device))
+
+
 class _Recorder:
     """One of equal lanes, which notes its actions."""
 
