@@ -162,6 +162,18 @@ def test_a_file_that_is_no_run_is_named(tmp_path):
         comparison.Measured.read(tmp_path / "run.json")
 
 
+def test_the_page_tells_what_the_baseline_holds():
+    measured = comparison.Measured.read(
+        comparison.BASELINES / "intel-r-xeon-r-processor-family-6-model-167-torch-2.13.0.json"
+    )
+    assert measured.when == "2026-11-30"
+    took = {(timing.group, timing.label): f"{timing.seconds * 1e3:.2f} ms" for timing in measured.timings}
+    told = " ".join(Path(__file__).parents[1].joinpath("benchmarks/performance.md").read_text().split())
+    assert f"ValueDICE takes {took['Methods in long cells, without simulation', 'valuedice']}" in told
+    one, five = (took["SAC update, compiled", f"bfloat16-{lanes}"] for lanes in ("1 lane", "5 lanes"))
+    assert f"{one} for one lane and {five} for five" in told
+
+
 def test_the_stored_baselines_are_readable_and_lie_under_their_own_names():
     for path in comparison.BASELINES.glob("*.json"):
         measured = comparison.Measured.read(path)
