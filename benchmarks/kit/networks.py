@@ -108,7 +108,7 @@ class TanhGaussianPolicy(nn.Module):
         self, streams: Streams, standardise: Standardiser, action_size: int, hidden: Sequence[int] = (256, 256)
     ) -> None:
         super().__init__()
-        self.standardise = standardise
+        self.standardise, self.action_size = standardise, action_size
         self.network = MLP(streams, (standardise.size, *hidden, 2 * action_size))
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,10 +46,11 @@ def replay(
     task, data = registry.find_task(record["task"]), policies.read(store.folder, record)
     rows = store.evaluations()
     stored = rows.loc[(rows["run_id"] == record["run_id"]) & rows["final"], "return"].to_numpy()
-    policy, _ = unpacked(data, int(record["lanes"]), device)
+    lanes = int(record["lanes"])
+    policy, _ = unpacked(data, lanes, device)
     torch.set_num_threads(1)  # as runs are evaluated
     try:
-        return play(task, Sampled(policy) if sampled else policy, int(record["lanes"]), len(stored), device), stored
+        return play(task, Sampled(policy, lanes, device) if sampled else policy, lanes, len(stored), device), stored
     except (RuntimeError, ValueError) as error:  # the task of the same name is another one
         reason = str(error).partition("\n")[0]
         raise UserError(f"the policy of {record['run_id']} does not fit {task.name} as it is here: {reason}") from error

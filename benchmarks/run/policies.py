@@ -46,7 +46,7 @@ def packed(policy: Policy, lane: int, about: Mapping[str, Any]) -> bytes | None:
     card = {
         "kind": KIND,
         **about,
-        "actions": policy.network.layers[-1].bias.shape[-1] // 2,
+        "actions": policy.action_size,
         "hidden": [layer.bias.shape[-1] for layer in policy.network.layers[:-1]],
         "clip": None if np.isinf(policy.standardise.clip) else policy.standardise.clip,
         "absorbing": policy.standardise.absorbing,
@@ -125,16 +125,17 @@ class Sampled:
 
     Args:
         policy: of `unpacked`.
+        lanes: how many it has.
+        device: where it computes.
     """
 
-    def __init__(self, policy: TanhGaussianPolicy) -> None:
-        self.policy, self._generator = policy, torch.Generator().manual_seed(0)
+    def __init__(self, policy: TanhGaussianPolicy, lanes: int = 1, device: torch.device | str = "cpu") -> None:
+        self.policy, self._streams = policy, Streams(range(lanes), "sampled", device)
 
     def act(self, observations: Tensor) -> Tensor:
         """Actions (L, E, A) for observations (L, E, d)."""
-        actions = self.policy.network.layers[-1].bias.shape[-1] // 2
-        noise = torch.randn(*observations.shape[:2], actions, generator=self._generator)
-        return self.policy.explore(observations, noise.to(observations.device))
+        noise = self._streams.normal(observations.shape[1], self.policy.action_size)
+        return self.policy.explore(observations, noise)
 
 
 class _Recorder:
