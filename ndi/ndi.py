@@ -5,7 +5,7 @@
    log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own. All of it is divided by
    one number k (reward.py): the reward is (log q + lambda_f r_f) / k, and SAC's temperature alpha = lambda_pi / k.
 
-Sign and termination: see reward.py; the value of a terminal state is 0, time limits bootstrap.
+Sign and termination: see reward.py; by default the value of a terminal state is 0. Time limits bootstrap.
 """
 
 from __future__ import annotations
@@ -70,12 +70,11 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     info = {}
     for updates in learner.interact(problem, experience):
         for _ in range(updates):
-            batch = experience.sample()
-            log_density = batch.rewards  # what `label` has stored there
+            batch = experience.sample()  # with log q for its rewards, as `label` has stored it
             occupancy = reward.look(batch, experience)
             if config.sac.target_entropy is None:
                 learner.temperature = reward.temperature
-            info = learner.update(batch._replace(rewards=reward(log_density, occupancy))) | reward.info()
+            info = learner.update(reward(batch, occupancy)) | reward.info()
         yield Progress(learner.updates, learner.deployed, info)
 
 

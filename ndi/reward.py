@@ -1,11 +1,12 @@
-"""From log q to a reward in nats: two conventions, both with a terminal value of zero.
+"""From log q to a reward in nats: two conventions, and what a terminal state is worth.
 
     r = (u + lambda_f r_f) / k        with the learner's temperature  alpha = lambda_pi / k
 
 Soft actor-critic's optimum does not change when reward and temperature are divided by one number. So u, lambda_f r_f
 and lambda_pi H[pi] are weighed against each other in nats on every task, whatever the unit k.
 
-literal    u = log q(s, a), k = `unit`: the objective as it reads. Mostly negative, so that falling early pays.
+literal    u = log q(s, a), k = `unit`: the objective as it reads. Mostly negative, so that falling early pays where a
+           terminal state is worth 0. An absorbing state earns one and the same log q for ever: `after_terminal`.
 practical  u = max(log q - b, 0), k = (m - b) / `scale`, with m the demonstrations' mean log density and r_f without its
            running mean. The floor b rises with the agent: it begins below the agent's first transitions and follows
            their median, some nats below, never down and never above the least likely demonstrated transition (of 4,096
@@ -28,6 +29,7 @@ from torch import Tensor
 from benchmarks.kit.bounds import Count, NonNegative, Positive, Rate, Share
 from benchmarks.kit.composite import Composite
 from benchmarks.kit.contract import Problem
+from benchmarks.kit.errors import UserError
 from benchmarks.kit.lanes import per_lane
 from benchmarks.kit.replay import Batch, Experience
 
@@ -55,6 +57,9 @@ class RewardConfig:
     """c of the fixed critic f = log(c |s' - s|^2 / d + 1), on standardised states; d counts dropped dimensions, too."""
     unit: Positive = 1.0
     """Literal: k, nats per unit of reward."""
+    after_terminal: float | None = 0.0
+    """c, nats that every step after a terminal state earns, for ever: gamma c / (1 - gamma) are added to the transition
+    into it. None takes no state for terminal, and bootstraps from it as at a time limit."""
     scale: Positive = 3.0
     """Practical: reward of a typical demonstrated transition."""
     floor_gap: NonNegative = 5.0
@@ -119,12 +124,19 @@ class NDIReward(Composite):
         problem: the cell.
         config: the convention and the weights.
         discount: gamma.
+
+    Raises:
+        UserError: a terminal state would be worth infinitely much.
     """
 
     state = ("floor", "entropy", "offset", "looks")
 
     def __init__(self, problem: Problem, config: RewardConfig, discount: float) -> None:
         self.config, self.looks = config, 0
+        fallen = config.after_terminal
+        if fallen and discount == 1:
+            raise UserError("without discount a terminal state has no finite value: set reward.after_terminal to 0")
+        self.terminal = discount * fallen / (1 - discount) if fallen else 0.0  # gamma V(terminal)
         self.lambda_f, self.lambda_pi = (
             per_lane(value, problem)[:, None] for value in (config.lambda_f, config.lambda_pi)
         )
@@ -171,10 +183,14 @@ class NDIReward(Composite):
         self.looks += 1
         return self.lambda_f * (value - self.offset if self.practical else value)
 
-    def __call__(self, log_density: Tensor, occupancy: Tensor) -> Tensor:
-        """Rewards (L, B) from log q (L, B) and what `look` gave for the same batch."""
-        nats = (log_density - self.floor.level).clamp(min=0) if self.practical else log_density
-        return (nats + occupancy) / self.unit
+    def __call__(self, batch: Batch, occupancy: Tensor) -> Batch:
+        """A batch with its rewards in place of log q (L, B), given what `look` gave for it."""
+        nats = (batch.rewards - self.floor.level).clamp(min=0) if self.practical else batch.rewards
+        nats = nats + occupancy
+        if self.terminal:
+            nats = nats + self.terminal * (1 - batch.masks)
+        masks = torch.ones_like(batch.masks) if self.config.after_terminal is None else batch.masks
+        return batch._replace(rewards=nats / self.unit, masks=masks)
 
     def info(self) -> dict[str, Tensor]:
         """Diagnostics, each (L,), in nats but for k."""
