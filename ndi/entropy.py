@@ -93,7 +93,7 @@ class LearnedCritic(Composite):
         learning_rate: Adam's step size.
     """
 
-    state = ("network", "optimiser", "streams", "states", "following", "next_states", "next_following")
+    state = ("network", "optimiser", "streams", "next_states", "next_following")
     OTHERS = 16
     """Samples of either marginal; a batch that is smaller is repeated."""
 
@@ -132,7 +132,7 @@ class LearnedCritic(Composite):
 
 
 class Particles(Composite):
-    """d log of the distance to the k-th nearest of the agent's next states in the last batch.
+    """d log of the distance to the k-th nearest other one of the agent's next states in the last batch.
 
     Dropped dimensions count in d, though nothing varies in them.
 
@@ -142,22 +142,21 @@ class Particles(Composite):
         least: distance below which two states count as one, in standardised units.
     """
 
-    state = ("following",)
+    state = ()  # the particles are taken anew before they are asked
     OTHERS = 64
-    """States that are looked at; a batch that is smaller is repeated."""
+    """States that are looked at, at most."""
 
     def __init__(self, problem: Problem, neighbours: int = 3, least: float = 1e-3) -> None:
         self.neighbours, self.least = neighbours, least
-        self.following = torch.zeros(problem.lanes, self.OTHERS, problem.observation_size, device=problem.device)
+        self.following = torch.zeros(problem.lanes, 1, problem.observation_size, device=problem.device)
 
     def follow(self, states: Tensor, following: Tensor) -> None:
         """Take the next states of a batch (L, B, d) as the particles."""
-        self.following.copy_(following[:, torch.arange(self.OTHERS, device=following.device) % following.shape[1]])
+        self.following = following[:, : self.OTHERS]
 
     @torch.no_grad()
     def __call__(self, states: Tensor, following: Tensor) -> Tensor:
-        """Nats (L, B) at s' (L, B, d), of which a particle's distance to itself is no part."""
+        """Nats (L, B) at s' (L, B, d). A particle is its own nearest: the one after the k-th counts, for all alike."""
         distances = torch.cdist(following, self.following, compute_mode="donot_use_mm_for_euclid_dist")
-        distances = distances.masked_fill(distances <= self.least, torch.inf)
-        nearest = distances.kthvalue(self.neighbours, dim=-1).values.clamp(max=1e3)
-        return following.shape[-1] * nearest.log()
+        place = min(self.neighbours + 1, distances.shape[-1])
+        return following.shape[-1] * distances.kthvalue(place, dim=-1).values.clamp(min=self.least).log()

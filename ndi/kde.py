@@ -1,8 +1,9 @@
 """Kernel density estimate: the trivial reference, an isotropic Gaussian on every demonstrated (s, a).
 
-Its bandwidth is the noise level with which the other densities are fitted, so that all of them estimate the same
-smoothed density q * N(0, sigma^2): with one level the estimate is the exact minimiser of the denoising objective on the
-demonstrations themselves (Vincent 2011), to which an energy model that does not generalise would come down.
+Its bandwidth is the noise level with which MADE is fitted, so that both estimate the same smoothed density
+q * N(0, sigma^2); the energy model has a wider level, too. With one level the estimate is the exact minimiser of the
+denoising objective on the demonstrations themselves (Vincent 2011), to which an energy model that does not generalise
+would come down.
 """
 
 from __future__ import annotations

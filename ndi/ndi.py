@@ -1,9 +1,10 @@
 """NDI: imitation with neural density models (Kim et al., NeurIPS 2021, arXiv 2010.09808).
 
 1. Fit q(s, a) to the demonstrations: MADE, an energy model or, as the trivial reference, a kernel estimate.
-2. Maximise  E_rho[log q(s, a)] + H[rho_pi]  =  -KL(rho_pi || q)  by soft actor-critic with the fixed reward
-   log q + lambda_f r_f; the policy-entropy term -lambda_pi log pi of the bound is SAC's own. All of it is divided by
-   one number k (reward.py): the reward is (log q + lambda_f r_f) / k, and SAC's temperature alpha = lambda_pi / k.
+2. Maximise  E_rho[log q(s, a)] + H[rho_pi]  =  -KL(rho_pi || q)  by soft actor-critic with the reward
+   log q + lambda_f r_f, of which log q is fixed; the policy-entropy term -lambda_pi log pi of the bound is SAC's own.
+   All of it is divided by one number k (reward.py): the reward is (log q + lambda_f r_f) / k, and SAC's temperature
+   alpha = lambda_pi / k.
 
 Sign and termination: see reward.py; by default the value of a terminal state is 0. Time limits bootstrap.
 """
@@ -47,8 +48,8 @@ class NDIConfig:
     """The shared learner. Its temperature is `reward.lambda_pi` / k and not tuned (`sac.temperature` has no part, nor
     has lambda_pi where `sac.target_entropy` is set): tuned to an entropy that the demonstrations do not have it would
     rise without end. With the usual discount of 0.99 a moment of standing still costs less than 1 % of the value, which
-    a critic cannot tell, and beginnings are put off for ever. A quarter of every batch are demonstrated transitions
-    with the same reward."""
+    a critic can hardly tell: 0.97 doubles that. A quarter of every batch are demonstrated transitions with the same
+    reward, and `sac.cloning` is in units of it, not in nats."""
 
 
 def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
@@ -70,11 +71,10 @@ def train(problem: Problem, config: NDIConfig) -> Iterator[Progress]:
     info = {}
     for updates in learner.interact(problem, experience):
         for _ in range(updates):
-            batch = experience.sample()  # with log q for its rewards, as `label` has stored it
-            occupancy = reward.look(batch, experience)
+            batch = reward(experience.sample(), experience)
             if config.sac.target_entropy is None:
                 learner.temperature = reward.temperature
-            info = learner.update(reward(batch, occupancy)) | reward.info()
+            info = learner.update(batch) | reward.info()
         yield Progress(learner.updates, learner.deployed, info)
 
 

@@ -8,9 +8,9 @@ and lambda_pi H[pi] are weighed against each other in nats on every task, whatev
 literal    u = log q(s, a), k = `unit`: the objective as it reads. Mostly negative, so that falling early pays where a
            terminal state is worth 0. An absorbing state earns one and the same log q for ever: `after_terminal`.
 practical  u = max(log q - b, 0), k = (m - b) / `scale`, with m the demonstrations' mean log density and r_f without its
-           running mean. The floor b rises with the agent: it begins below the agent's first transitions and follows
-           their median, some nats below, never down and never above the least likely demonstrated transition (of 4,096
-           at most). So the reward tells apart what the agent does now, near the demonstrations or far from them, and
+           running mean. The floor b rises with the agent: it begins some nats below the median of the agent's first
+           transitions and follows it, never down and never above the least likely demonstrated transition (of 4,096 at
+           most). So the reward tells apart what the agent does now, near the demonstrations or far from them, and
            what it has reached already is worth little. u >= 0: by it staying alive is never worse than falling.
 
 The density stays fixed in both; only the affine map of its values moves. With the floor b and `annealed`, alpha keeps
@@ -48,9 +48,11 @@ class RewardConfig:
     lambda_pi: Positive = 0.3
     """Weight of the policy's entropy, nats per nat. One value, or one per lane."""
     annealed: bool = True
-    """Practical: lambda_pi is the weight at the highest floor, and larger below it; otherwise the weight at any."""
+    """Practical: SAC's temperature is constant, lambda_pi the weight at the highest floor, and larger below. Otherwise
+    lambda_pi is the weight at any floor, and the temperature rises with it."""
     lambda_f: NonNegative = 0.005
-    """Weight of the occupancy reward r_f, nats per nat (the paper's best, from memory). One value, or one per lane."""
+    """Weight of the occupancy reward r_f, nats per nat (the paper's best, from memory, for a critic that is not divided
+    by d). One value, or one per lane."""
     entropy: Literal["distance", "raw-distance", "learned", "particles"] = "distance"
     """What estimates the occupancy's entropy (entropy.py); "raw-distance" is the paper's, not divided by d."""
     critic_scale: Positive = 1.0
@@ -59,11 +61,11 @@ class RewardConfig:
     """Literal: k, nats per unit of reward."""
     after_terminal: float | None = 0.0
     """c, nats that every step after a terminal state earns, for ever: gamma c / (1 - gamma) are added to the transition
-    into it. None takes no state for terminal, and bootstraps from it as at a time limit."""
+    into it, like lambda_f r_f beside u. None bootstraps from it, although no transition from it is ever seen."""
     scale: Positive = 3.0
     """Practical: reward of a typical demonstrated transition."""
     floor_gap: NonNegative = 5.0
-    """Nats between the agent's median log density and the floor, at least."""
+    """Nats that the floor goes to below the agent's median log density, at least."""
     floor_share: Share = 0.1
     """The same as a share of the nats between that median and the demonstrations' mean."""
     floor_quantile: Share = 0.0
@@ -162,35 +164,31 @@ class NDIReward(Composite):
         unit = self.floor.unit(self.floor.cap) if self.practical and self.config.annealed else self.unit
         return (self.lambda_pi / unit)[:, 0]
 
-    def look(self, batch: Batch, experience: Experience) -> Tensor:
-        """Let the floor and the moments follow the agent; once per update, before its reward is asked for.
+    def __call__(self, batch: Batch, experience: Experience) -> Batch:
+        """A batch with its rewards in place of log q (L, B).
 
-        The demonstrated rows of the batch come first; nothing follows them.
-
-        Returns:
-            lambda_f r_f of the batch in nats, (L, B); zeros (L, 1) if its weight is 0 in every lane.
+        Before, the floor and the moments follow the agent, by its own rows of the batch alone: those after the
+        demonstrated ones.
         """
         if self.practical and self.looks % self.config.floor_every == 0:
             log_density = experience.replay.latest(self.config.floor_window).rewards  # as `label` stored it
             self.floor.follow(log_density)
-        value = torch.zeros_like(self.offset)
-        if self.use_occupancy:
-            own = slice(experience.demonstrated, None)
-            self.entropy.follow(batch.observations[:, own], batch.next_observations[:, own])
-            value = self.entropy(batch.observations, batch.next_observations)
-            mean = value[:, own].mean(1, keepdim=True)
-            self.offset.lerp_(mean, self.config.moment_rate if self.looks else 1.0)
-        self.looks += 1
-        return self.lambda_f * (value - self.offset if self.practical else value)
-
-    def __call__(self, batch: Batch, occupancy: Tensor) -> Batch:
-        """A batch with its rewards in place of log q (L, B), given what `look` gave for it."""
         nats = (batch.rewards - self.floor.level).clamp(min=0) if self.practical else batch.rewards
-        nats = nats + occupancy
-        if self.terminal:
-            nats = nats + self.terminal * (1 - batch.masks)
+        if self.use_occupancy:
+            nats = nats + self._occupancy(batch, experience.demonstrated)
+        nats = nats + self.terminal * (1 - batch.masks)
         masks = torch.ones_like(batch.masks) if self.config.after_terminal is None else batch.masks
+        self.looks += 1
         return batch._replace(rewards=nats / self.unit, masks=masks)
+
+    def _occupancy(self, batch: Batch, demonstrated: int) -> Tensor:
+        """lambda_f r_f in nats, (L, B); practically r_f counts from its running mean."""
+        own = slice(demonstrated, None)
+        self.entropy.follow(batch.observations[:, own], batch.next_observations[:, own])
+        value = self.entropy(batch.observations, batch.next_observations)
+        mean = value[:, own].mean(1, keepdim=True)
+        self.offset.lerp_(mean, self.config.moment_rate if self.looks else 1.0)
+        return self.lambda_f * (value - self.offset if self.practical else value)
 
     def info(self) -> dict[str, Tensor]:
         """Diagnostics, each (L,), in nats but for k."""

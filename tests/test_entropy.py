@@ -81,6 +81,17 @@ def test_particles_agree_with_the_gaussian_entropy(point_problem):
     assert entropy == pytest.approx(math.log(2 * math.pi * math.e), abs=0.1)
 
 
+def test_particles_pay_least_where_states_coincide(point_problem):
+    """An agent that stands still is where the occupancy has the least entropy."""
+    s, following = pairs(64, seed=0)
+    following[:, 4:] = following[:, 4]
+    particles = Particles(point_problem(), least=1e-3)
+    particles.follow(s, following)
+    found = particles(s, following)[0]
+    torch.testing.assert_close(found[4:], torch.full_like(found[4:], 2 * math.log(1e-3)))
+    assert (found[:4] > -5).all()
+
+
 @pytest.mark.parametrize("make", [
     lambda problem: FixedCritic(problem, 0.5, 0.99, 0.1), lambda problem: LearnedCritic(problem, 0.99), Particles,
 ])  # fmt: skip

@@ -62,9 +62,8 @@ def calibrated(problem, config, demonstrated=DEMONSTRATED):
 
 
 def rewards_of(reward, batch, held):
-    """Rewards as NDI asks for them, of a batch whose reward column is log q."""
-    occupancy = reward.look(batch, held)
-    return reward(batch, occupancy).rewards
+    """Rewards of a batch whose reward column is log q."""
+    return reward(batch, held).rewards
 
 
 def test_literally_it_is_log_q(point_problem, experience):
@@ -77,7 +76,7 @@ def test_a_fall_is_worth_as_much_as_an_absorbing_state_with_its_own_log_q(point_
     """The value of the transition into it, against the sum of what the absorbing state earns by every later step."""
     batch = batch_of([-3.0, 2.0])._replace(masks=torch.tensor([[0.0, 1.0]]))
     reward = calibrated(point_problem(), replace(LITERAL, unit=unit, after_terminal=-8.0))
-    found = reward(batch, reward.look(batch, experience([])))
+    found = reward(batch, experience([]))
     fallen = -3.0 + sum(DISCOUNT**step * -8.0 for step in range(1, 400))
     assert (unit * found.rewards).tolist() == [pytest.approx([fallen, 2.0], rel=1e-5)]
     assert found.masks.tolist() == [[0.0, 1.0]]  # nothing is added to it
@@ -86,7 +85,7 @@ def test_a_fall_is_worth_as_much_as_an_absorbing_state_with_its_own_log_q(point_
 def test_terminal_states_can_be_bootstrapped_from(point_problem, experience):
     batch = batch_of([-3.0, 2.0])._replace(masks=torch.tensor([[0.0, 1.0]]))
     reward = calibrated(point_problem(), replace(LITERAL, after_terminal=None))
-    found = reward(batch, reward.look(batch, experience([])))
+    found = reward(batch, experience([]))
     assert found.rewards.tolist() == [[-3.0, 2.0]]
     assert found.masks.tolist() == [[1.0, 1.0]]
 
@@ -223,7 +222,7 @@ def test_a_nat_of_every_term_weighs_the_same_in_either_convention(point_problem,
         with_f, without = (calibrated(point_problem(), replace(config, lambda_f=f, lambda_pi=2.0)) for f in (0.25, 0.0))
         base = rewards_of(without, batch, held)
         nat = 1 / without.unit
-        torch.testing.assert_close(without(more, torch.zeros(1, 1)).rewards - base, nat.expand(1, 4))
+        torch.testing.assert_close(rewards_of(without, more, held) - base, nat.expand(1, 4))
         r_f = torch.tensor(by_hand(batch.observations[0], batch.next_observations[0]))[None]
         r_f = r_f - r_f.mean() if config.convention == "practical" else r_f
         torch.testing.assert_close(
@@ -232,7 +231,7 @@ def test_a_nat_of_every_term_weighs_the_same_in_either_convention(point_problem,
         torch.testing.assert_close(without.temperature, 2.0 * nat[:, 0])
 
 
-def test_the_optimum_does_not_depend_on_the_unit(point_problem):
+def test_the_optimum_does_not_depend_on_the_unit(point_problem, experience):
     """Soft value iteration on two states, by the rewards and the temperature of several units k: one policy.
 
     Action 0 stays, action 1 changes the state. With lambda_pi -> 0 the values are those of the better action, by hand.
@@ -241,7 +240,7 @@ def test_the_optimum_does_not_depend_on_the_unit(point_problem):
 
     def soft_optimum(k, lambda_pi):
         reward = calibrated(point_problem(), replace(LITERAL, unit=k, lambda_pi=lambda_pi))
-        rewards, alpha = reward(nats, torch.zeros(1, 1)).rewards.view(2, 2).double(), reward.temperature.double()
+        rewards, alpha = rewards_of(reward, nats, experience([])).view(2, 2).double(), reward.temperature.double()
         value = torch.zeros(2, dtype=torch.float64)
         for _ in range(300):
             q = rewards + DISCOUNT * value[successor]

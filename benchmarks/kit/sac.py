@@ -228,7 +228,7 @@ class SAC(Composite):
     def actor_loss(self, batch: Batch, noise: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """alpha log pi(a|s) - min Q(s, a), a ~ pi from standard normal noise (L, B, A), at the batch's s.
 
-        With `cloning`, the same weight times the error of the demonstrated actions is added at the demonstrated rows.
+        With `cloning`, that weight times the error of the demonstrated actions is added at the demonstrated rows.
 
         Returns:
             The loss (L,) and the policy's entropy (L,) in nats, both means over states that are not absorbing.

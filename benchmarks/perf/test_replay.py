@@ -59,7 +59,7 @@ def ndi(config, problem, kept):
     reward.floor.calibrate(density.on_demonstrations(kept.demonstrations))
     log_density = lambda batch: density.log_density(batch.observations, batch.actions)  # noqa: E731
     kept.label(log_density)
-    return lambda batch: reward(batch._replace(rewards=log_density(batch)), reward.look(batch, kept))
+    return lambda batch: reward(batch._replace(rewards=log_density(batch)), kept)
 
 
 def gail(config, problem, kept):
