@@ -10,7 +10,7 @@ the policy is the suite's SAC, as in discriminator-actor-critic (DAC, arXiv 1809
     negative   log D <= 0                             (favours short episodes)
 
 Without absorbing states the value of a terminal state is 0, which is what gives a reward's sign its bias. With them
-(DAC) every terminal state leads to one absorbing state, whose reward is learnt from the demonstrations like any other.
+(DAC) every terminal state leads to one absorbing state, whose reward is learnt like any other.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ weight 1 / N, every step of the agent brings a weight of 1 / T and spends it on 
     c_i = min over theta of sum_j theta_j |x_i - e_j|,   0 <= theta_j <= what is left of atom j,   sum_j theta_j = 1 / T
     r_i = alpha exp(-beta T c_i / sqrt(D))
 
-with x = (s, a) in D dimensions, each divided by its demonstrated standard deviation. The sum of c_i over an episode is
-an upper bound of its Wasserstein distance from the demonstrations. A step that finds too few atoms left gets 0, and all
-atoms are back for the next episode. The reward depends on the episode so far, so it is stored with the transition.
-Source: acme/agents/jax/pwil (its learner is D4PG); google-research/pwil.
+with x = (s, a) in the D dimensions that the agent sees, each divided by its demonstrated standard deviation. The sum of
+c_i over an episode is an upper bound of its Wasserstein distance from the demonstrations. A step that finds too few
+atoms left gets 0, and all atoms are back for the next episode. The reward depends on the episode so far, so it is
+stored with the transition. Source: acme/agents/jax/pwil (its learner is D4PG); google-research/pwil.
 """
 
 from __future__ import annotations
@@ -54,11 +54,16 @@ class Coupling:
     Args:
         demonstrations: N transitions, the atoms.
         config: alpha, beta and T.
+        seen: (d,) bool, the observations that count: those that the agent sees; default: all.
     """
 
-    def __init__(self, demonstrations: Demonstrations, config: PWILConfig) -> None:
+    def __init__(self, demonstrations: Demonstrations, config: PWILConfig, seen: np.ndarray | None = None) -> None:
         self.config = config
         atoms = np.concatenate([demonstrations.observations, demonstrations.actions], axis=1).astype(np.float64)
+        self.seen = np.ones(atoms.shape[1], bool)
+        if seen is not None:
+            self.seen[: len(seen)] = seen
+        atoms = atoms[:, self.seen]
         std = atoms.std(0)
         self.scale = np.where(std < 1e-6, 1.0, std)  # acme's rule for what does not vary
         self.atoms, self.left = atoms / self.scale, np.empty(len(atoms))
@@ -70,7 +75,7 @@ class Coupling:
 
     def reward(self, observation: np.ndarray, action: np.ndarray) -> float:
         """Reward in [0, alpha] of the episode's next step, from raw s (d,) and a (A,); spends atoms."""
-        distances = np.linalg.norm(self.atoms - np.concatenate([observation, action]) / self.scale, axis=1)
+        distances = np.linalg.norm(self.atoms - np.concatenate([observation, action])[self.seen] / self.scale, axis=1)
         weight = 1 / self.config.horizon - SPARED
         nearest = distances.argsort(kind="stable")
         left = self.left[nearest]
@@ -95,7 +100,8 @@ class CoupledExperience(Composite):
 
     def __init__(self, problem: Problem, config: PWILConfig, experience: Experience) -> None:
         self.experience = experience
-        self.couplings = [Coupling(demonstrations, config) for demonstrations in problem.demonstrations]
+        seen = experience.standardise.std.isfinite()[:, 0].cpu().numpy()
+        self.couplings = [Coupling(d, config, own) for d, own in zip(problem.demonstrations, seen, strict=True)]
         self.left = [torch.from_numpy(coupling.left) for coupling in self.couplings]  # the same memory
 
     def add(self, transition: Transition) -> None:

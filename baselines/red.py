@@ -34,7 +34,7 @@ from benchmarks.kit.standardiser import Standardiser
 
 @dataclass(frozen=True)
 class REDConfig:
-    """Settings of RED; `Method.per_task` holds what the authors change by task, but for sigma."""
+    """Settings of RED; `Method.per_task` holds what the authors change by task, but for sigma and the discount."""
 
     target_hidden: Sizes = (128, 128, 128, 128)
     """Hidden leaky-ReLU units of the random target f_0 (authors)."""
@@ -48,7 +48,7 @@ class REDConfig:
     """Reward at the median error of held-out demonstrated transitions; it sets sigma."""
     sac: SACConfig = field(default_factory=lambda: SACConfig(demonstration_fraction=0.25))
     """The shared learner; as for NDI, a quarter of every batch are demonstrated transitions. The authors begin with a
-    cloned policy on HalfCheetah and Ant (`sac.cloned`)."""
+    cloned policy on HalfCheetah and Ant (`sac.cloned`), and have a discount of 0.97 but on Humanoid and Reacher."""
 
 
 class REDReward(nn.Module):

@@ -1,14 +1,16 @@
 """Ours against theirs: the tests behind a verdict, the protocol that both sides must share, and the verb."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from benchmarks.kit.errors import UserError
-from benchmarks.reporting import statistics
-from benchmarks.reporting.comparison import BETTER, EQUAL, WORSE, compare, comparison_table
+from benchmarks.plan import profiles
+from benchmarks.reporting import comparison, statistics
+from benchmarks.reporting.comparison import BETTER, EQUAL, UNDECIDED, WORSE, compare, comparison_table
 from benchmarks.reporting.results import Results
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
@@ -104,11 +106,42 @@ def test_the_margin_is_a_share_of_the_way_from_random_to_expert(fill, runs):
     assert met(*pair, margin=0.07)[0].verdict == EQUAL
 
 
-def test_a_failed_run_is_worse_than_one_that_completed(runs, a_run):
-    ours = runs("ours", [900, 910])
-    ours.write(a_run("bc", seed=2, status="diverged", error="value was nan")[0], [])
-    (match,) = met(ours, runs("theirs", [500, 510, 490]))
-    assert match.verdict == "worse: 1 failed"
+@pytest.mark.parametrize(
+    ("seeds", "others", "verdict"),
+    [
+        ((5,), (), "undecided; failed: 1 of ours"),
+        ((), (5, 6), "better; failed: 2 of theirs"),
+        ((5,), (6,), "undecided; failed: 1 of ours, 1 of theirs"),
+        ((7,), (7,), "better"),  # of a seed that nobody completed there is nothing to say
+    ],
+)
+def test_who_lost_runs_gets_no_verdict_in_its_favour(runs, a_run, seeds, others, verdict):
+    """Of two methods, eight seeds each, the one that is much better where it completes."""
+    sides = (
+        runs("ours", [900, 910, 890, 905, 895, 901, 900, 902]),
+        runs("theirs", [500, 510, 490, 505, 495, 500, 501, 502]),
+    )
+    for name, side, failed in zip(("ours", "theirs"), sides, (seeds, others), strict=True):
+        for seed in failed:
+            row, _ = a_run("bc", seed=seed, status="diverged", error="value was nan")
+            next(runs.folder.glob(f"{name}/runs/*{row['run_id']}*")).unlink()
+            side.write(row, [])
+    (match,) = met(*sides)
+    assert match.verdict == verdict
+
+
+def test_planned_comparisons_are_one_family(fill, monkeypatch):
+    """The lines of all pairs that a profile names are adjusted together; methods that were not run are left out."""
+    store = fill({("bc", "hopper"): 900, ("gail", "hopper"): 500, ("red", "hopper"): 490, ("red", "ant"): 480}, seeds=5)
+    planned = SimpleNamespace(compare={"bc": ("gail", "red"), "gail": ("dac",)})
+    monkeypatch.setattr(profiles, "names", lambda: [*set(store.runs()["profile"])])
+    monkeypatch.setattr(profiles, "load", lambda name: planned)
+    table = comparison.planned(arranged(store))
+    assert [row.label for section in table.sections for row in section] == [
+        "BC / GAIL (off-policy): Hopper", "BC / red: Hopper",
+    ]  # fmt: skip
+    planned.compare = {"gail": ("dac",)}
+    assert comparison.planned(arranged(store)) is None
 
 
 def test_a_seed_that_failed_on_one_side_counts_on_neither(runs, a_run):
@@ -151,7 +184,7 @@ def test_the_line_over_all_tasks_is_of_normalised_returns(fill):
     store = fill({("bc", "hopper"): 400, ("bc", "ant"): 600, ("gail", "hopper"): 800, ("gail", "ant"): 900}, seeds=5)
     matches, totals = compared(store, ours="bc", theirs="gail")
     ((*_, line),) = comparison_table(matches, totals, 0.05, 0.05).sections
-    assert line.label == "BC / GAIL (off-policy): all tasks"
+    assert line.label == "BC / GAIL (off-policy): 2 lines together"
     assert line.entries[3].text.startswith("-0.35")  # (0.4 - 0.8) and (0.6 - 0.9)
     assert line.entries[5].text == WORSE
 
@@ -163,7 +196,7 @@ def test_a_failed_run_counts_over_all_tasks(fill, a_run):
     store.write(*a_run("bc", "ant", seed=5, status="failed", error="out of memory"))
     results = arranged(store)
     _, (total,) = compare(results, results, [(variant(results, "bc"), variant(results, "gail"))])
-    assert total.verdict == f"{WORSE}: 1 failed"
+    assert total.verdict == f"{UNDECIDED}; failed: 1 of ours"
 
 
 def test_no_line_over_all_tasks_where_one_has_a_single_pair(runs):
@@ -282,3 +315,22 @@ def test_a_mistake_is_one_line(bench, runs, arguments, message):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_several_may_be_met_at_once(bench, fill):
+    fill({(method, "hopper"): 500 + 10 * len(method) for method in ("bc", "gail", "red")}, seeds=5)
+    out = bench(".", "--method", "bc", "--against", "gail,red")[1]
+    assert "BC / GAIL (off-policy): Hopper" in out
+    assert "BC / red: Hopper" in out
+
+
+def test_lines_without_enough_pairs_take_no_part_in_the_adjustment(runs):
+    """The p-value of the one line that can be judged stays its own; four times it would be beyond the level."""
+    gaps = np.array([10, 60, 35, 20, 40])
+    assert 0.05 / 4 < stats.ttest_1samp(gaps, 0).pvalue < 0.05
+    for side, ahead in (("ours", gaps), ("theirs", 0 * gaps)):
+        store = runs(side, 500 + ahead)
+        for task in ("a", "b", "c"):
+            runs(side, [500, 510], env_id=f"{task}-v0", task=task)
+    verdicts = {match.task: match.verdict for match in met(Store(runs.folder / "ours"), store, margin=0)}
+    assert verdicts == {"Hopper": BETTER} | dict.fromkeys("abc", "too few seeds: 3 more")

@@ -196,6 +196,26 @@ def test_equal_rows_are_identical_and_one_bit_is_not(runs):
     assert not line.same
 
 
+def test_some_of_the_seeds_prove_nothing_where_all_are_wanted(runs):
+    sides = results_of(runs("ours", [500, 700])), results_of(runs("theirs", [500, 700, 900]))
+    for whole, verdict in ((False, IDENTICAL), (True, UNDECIDED)):
+        (line,) = gate.lines(*sides, gate.pairs(*sides), whole=whole)
+        assert judge([line]).findings[0].verdict == verdict
+
+
+def test_a_measure_that_ours_alone_lack_is_a_loss(runs):
+    """A run of ours whose distance to the expert is not defined, where all of theirs have one."""
+    theirs = runs("theirs", [500, 700, 900, 600])
+    ours = runs("ours", [501, 701, 901, 601])
+    results = results_of(ours)
+    first = results.evaluations["run"] == results.evaluations["run"].min()
+    results.evaluations.loc[first, "kl"] = np.nan
+    sides = results, results_of(theirs)
+    (line,) = gate.lines(*sides, gate.pairs(*sides))
+    assert (line.lost, line.values.shape) == (1, (6, 3))
+    assert judge([line]).findings[0].verdict == WORSE
+
+
 def test_the_closeness_is_that_of_the_rows(runs):
     (line,) = lines_of(runs("ours", [500, 600]), runs("theirs", [500, 700]))
     assert line.values[:, 2] == pytest.approx(-np.log(2.25 / 10))  # of both episodes, 1.5 and 3.0

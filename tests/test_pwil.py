@@ -1,6 +1,7 @@
 """PWIL: its coupling against the authors' loop and against what it must give on the demonstrations themselves."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,20 @@ def test_one_step_by_hand():
     reward = coupling.reward(np.zeros(1), np.full(1, 0.5))
     assert coupling.left == pytest.approx([0, 1 / 6, 1 / 3], abs=2 * pwil.SPARED)
     assert reward == pytest.approx(math.exp(-2 / math.sqrt(2) * (1 / 6) / math.sqrt(2 / 3)), rel=1e-5)
+
+
+def test_what_the_agent_does_not_see_costs_nothing(point_problem):
+    """A switch is part of neither the distances nor their number of dimensions."""
+    (demonstrations,) = point_problem().demonstrations
+    states = demonstrations.observations.copy()
+    states[:, 1] = np.arange(len(states)) == 0  # on once
+    problem = replace(point_problem(), demonstrations=[replace(demonstrations, observations=states)])
+    config = pwil.PWILConfig(horizon=20)
+    experience = Experience(problem, Standardiser.from_demonstrations(problem), 8)
+    (coupling,) = pwil.CoupledExperience(problem, config, experience).couplings
+    alone = pwil.Coupling(replace(demonstrations, observations=states[:, :1]), config)
+    state, action = np.array([0.3, 7.0]), np.zeros(2)
+    assert coupling.reward(state, action) == alone.reward(state[:1], action) > 0
 
 
 def test_rewards_are_stored_and_atoms_return_in_the_lanes_whose_episode_ended(point_problem):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.reporting import style, tables
+from benchmarks.reporting import effort, style, tables
 from benchmarks.reporting.formats import (
     Entry,
     to_latex,
@@ -337,3 +337,36 @@ def test_totals_are_over_the_tasks_with_the_most_results(fill):
     assert entries(table, "NDI+EBM")["IQM [95%]"].bold
     assert entries(table, "GAIL (off-policy)")["IQM [95%]"].text == "–"
     assert any("over all seeds of Hopper and walker2d, on which the most methods were run" in n for n in table.notes)
+
+
+def test_seeds_that_never_arrive_are_no_fast_ones(fill, a_run):
+    """Returns grow linearly over 1,000 steps; 90 % of the way is a normalised return of 0.9."""
+    store = fill({})
+    for method, finals in (("gail", (1800, 900, 901, 100, 100)), ("ndi-ebm", (1800, 100, 100, 100)), ("sac", (500,))):
+        for seed, value in enumerate(finals):
+            store.write(*a_run(method, seed=seed, finals=(value, value)))
+    store.write(a_run("ndi-ebm", seed=4, status="failed")[0], [])
+    (section,) = effort.effort_table(arranged(store).at(1)).sections
+    found = {row.label: (row.entries[0].value, row.entries[0].spread) for row in section}
+    assert found == {
+        "GAIL (off-policy)": ("30 s", "1,000 steps, 3/5"),  # two lanes in 60 s
+        "NDI+EBM": ("not reached", "1/5"),
+        "SAC (true reward)": ("not reached", "0/1"),
+    }
+
+
+def test_what_is_unusual_on_a_task_stands_beside_the_totals(fill):
+    store = fill({("bc", task): 500 for task in ("hopper", "ant")}, seeds=3)
+    fill({("gail", "hopper"): 800}, seeds=3)
+    fill({("gail", "ant"): 800}, seeds=2)
+    table = tables.normalized_table(arranged(store).at(1))
+    assert [entries(table, "GAIL (off-policy)")[name].note for name in ("IQM [95%]", "Gap")] == ["2 seeds"] * 2
+    assert entries(table, "BC")["Gap"].note == ""
+
+
+def test_a_distance_to_the_expert_that_is_not_defined_is_told(fill, a_run):
+    store = fill({("bc", "hopper"): 500}, seeds=3)
+    run, rows = a_run("bc", seed=3)
+    store.write(run, [row | {"kl": float("nan")} for row in rows])
+    entry = entries(tables.imitation_table(arranged(store).at(1)), "BC")["Hopper"]
+    assert (entry.value, entry.note) == ("0.23", "undefined in 1 of 4")

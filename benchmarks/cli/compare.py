@@ -21,9 +21,9 @@ def compare(
     folder: Annotated[Path, typer.Argument(help="Results folder with our runs.")],
     reference: Annotated[Path | None, typer.Argument(help="Results folder with theirs. Default: the same.")] = None,
     method: Annotated[str | None, typer.Option(help="Ours, by commas. Default: all that learn.")] = None,
-    against: Annotated[str | None, typer.Option(help="Theirs: one method. Default: each method's own runs.")] = None,
+    against: Annotated[str | None, typer.Option(help="Theirs, by commas. Default: each method's own runs.")] = None,
     level: Annotated[
-        float, typer.Option(min=0, max=1, help="Chance of any false verdict, over all lines together.")
+        float, typer.Option(min=0, max=1, help="Chance of any false better or worse, over all lines together.")
     ] = 0.05,
     margin: Annotated[
         float,
@@ -45,24 +45,24 @@ def compare(
 
     A new method: ndi-bench compare results/mine results/desk --method mine --against ndi-made
 
-    A change of the code: ndi-bench compare results/after results/before --gate --margin 0.1 (five seeds or more; the
+    A change of the code: ndi-bench compare results/after results/before --gate --margin 0.1 (eight seeds or more; the
     margin is then the loss that must have been visible with 80 % power; `ndi-bench gate` runs and judges in one)
     """
     if reference is None and against is None:
         raise UserError("there is nothing to compare with; name a second results folder or a method with --against")
-    from benchmarks.reporting import comparison  # pandas, scipy: not for help
+    from benchmarks.reporting import comparison, meetings  # pandas, scipy: not for help
     from benchmarks.reporting import gate as judging
 
     ours = _results(folder)
     theirs = ours if reference is None else _results(reference)
-    pairs = comparison.who_meets(ours, theirs, method, against)
+    pairs = meetings.who_meets(ours, theirs, method, against)
     if gate:
-        judgement = judging.judge(list(judging.lines(ours, theirs, pairs)), level, margin)
+        judgement = judging.judge(list(judging.lines(ours, theirs, pairs, whole=True)), level, margin)
         show(judging.table(judgement, level, margin), out)
         leave(judgement)
         return
     matches, totals = comparison.compare(ours, theirs, pairs, level, margin)
-    missing = comparison.missing(ours, theirs, pairs)
+    missing = meetings.missing(ours, theirs, pairs)
     remarks = comparison.notes(ours, theirs, matches)
     if missing:
         remarks.append(f"Only on the other side: {', '.join(missing)}.")

@@ -60,7 +60,7 @@ class SACConfig(StepConfig):
     updates_per_step: Count = 1
     """Updates per environment step after the warm-up."""
     demonstration_fraction: Share = 0.0
-    """Share of every batch that is drawn from the demonstrations, relabelled like any other transition."""
+    """Share of every batch that is drawn from the demonstrations."""
     cloning: NonNegative = 0.0
     """Weight of behavioural cloning on the demonstrated rows of a batch in the actor's loss, in units of the reward;
     without such rows it does nothing."""

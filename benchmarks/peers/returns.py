@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.kit.errors import UserError
 from benchmarks.reporting import statistics
-from benchmarks.reporting.comparison import gaps, paired
 from benchmarks.reporting.formats import EMPTY, Entry, Row, Table, with_interval
+from benchmarks.reporting.meetings import gaps, paired
 from benchmarks.reporting.results import Results, interval
 from benchmarks.reporting.variants import Variant
 from benchmarks.store.store import Store

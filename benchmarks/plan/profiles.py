@@ -117,6 +117,8 @@ class Profile(BaseModel):
     """Episodes per evaluation."""
     overrides: dict[str, Changes] = {}
     """Method -> changed settings by dotted names."""
+    compare: dict[str, Names] = {}
+    """Method -> methods that it is to be compared with: planned before the runs, tested together, shown by reports."""
     sweep: dict[str, Sweep] = {}
     """Method -> lists of values of settings by dotted names; every combination becomes runs of its own."""
 

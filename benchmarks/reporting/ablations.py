@@ -97,12 +97,11 @@ def _sources(ablation: Ablation) -> list[str]:
             continue
         share, low, high = statistics.variance_share(crossed)
         sizes = " by ".join(map(str, crossed.shape))
-        told.append(
-            f"{results.title(task)} {share:.0%} [{low:.0%}, {high:.0%}] of {crossed.std(ddof=1):,.0f}², {sizes}"
-        )
+        told.append(f"{results.title(task)} {share:.0%} [{low:.0%}, {high:.0%}], {sizes}")
     about = "Share of the variance of returns that is the draw's of the demonstrations, with its 95% interval (two-way "
-    what = "random effects, ICC(2,1)), of the squared standard deviation, by distinct draws and seeds that met: "
-    return [f"{about}{what}{'; '.join(told)}. The rest is the training's."] if told else []
+    what = "random effects, ICC(2,1)), by distinct draws and seeds that met: "
+    rest = "The rest is the seed's, alone and together with the draw."
+    return [f"{about}{what}{'; '.join(told)}. {rest}"] if told else []
 
 
 def ablation_figure(ablation: Ablation) -> Figure:

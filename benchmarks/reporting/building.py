@@ -11,13 +11,13 @@ from rich.console import Console
 from benchmarks.files import inside, put
 from benchmarks.kit.errors import UserError
 
-from . import ablations, density, effort, html, page, plots, tables, verdicts
+from . import ablations, comparison, density, effort, html, page, plots, tables, verdicts
 from .formats import Table, to_latex, to_markdown, to_rich, without_repeats
 from .place import HTML, MARKDOWN, check
 from .reading import read
 from .results import Results
 
-_GENERATED = re.compile(r"(\w.*-\d+-demonstrations?|demonstration-numbers)\.(md|tex|svg)")
+_GENERATED = re.compile(r"(\w.*-\d+-demonstrations?|demonstration-numbers|planned-comparisons)\.(md|tex|svg)")
 """Names of files in `tables/` and `figures/` that a build writes, or one of an earlier version wrote."""
 
 
@@ -60,9 +60,10 @@ def build(folder: Path, console: Console, *others: Path, out: Path | None = None
 
 
 def _tables(results: Results) -> list[Table]:
-    """Returns and normalised scores by number of demonstrations; imitation, verdicts, ablations, time to expert."""
+    """Returns and normalised scores by number of demonstrations; what else the rows give tables for."""
     made = [table(board) for board in results.boards for table in (tables.returns_table, tables.normalized_table)]
     made += [table for board in results.boards if (table := tables.imitation_table(board))]
+    made += [table] if (table := comparison.planned(results)) else []
     made += [table for board in results.boards if (table := verdicts.verdict_table(board))]
     made += [ablations.ablation_table(found) for board in results.boards for found in ablations.ablations(board)]
     return made + [table for board in results.boards if (table := effort.effort_table(board))]

@@ -16,7 +16,7 @@ SHARE = 0.9
 
 
 class Effort(NamedTuple):
-    """What the runs of a sample needed; medians over the seeds that arrived, NaN if none did."""
+    """What the runs of a sample needed; medians over all, of which those that never arrived count as infinite."""
 
     steps: float
     seconds: float
@@ -24,17 +24,19 @@ class Effort(NamedTuple):
     arrived: int
     """Seeds with an evaluation at that level or above."""
     seeds: int
-    """Seeds that count."""
+    """All seeds."""
 
 
 def effort(board: Board, variant: str, task: str) -> Effort:
     """Of one sample."""
     rows = board.curves(variant, task)
     arrived = rows[rows["normalized"] >= SHARE].drop_duplicates("run")
-    seeds = len(board.scores(variant, task))
-    if arrived.empty:
-        return Effort(np.nan, np.nan, 0, seeds)
-    return Effort(float(arrived["step"].median()), float(arrived["core_seconds"].median()), len(arrived), seeds)
+    seeds = len(board.sample(variant, task).places)
+    never = np.full(seeds - len(arrived), np.inf)
+    steps, seconds = (np.concatenate([arrived[name], never]) for name in ("step", "core_seconds"))
+    if not seeds:
+        return Effort(np.inf, np.inf, 0, 0)
+    return Effort(float(np.median(steps)), float(np.median(seconds)), len(arrived), seeds)
 
 
 def effort_table(board: Board) -> Table | None:
@@ -57,9 +59,10 @@ def effort_table(board: Board) -> Table | None:
         ],
         [
             f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
-            "the random policy to the expert: medians over the seeds that arrived, with their number of all that do. "
-            "It is as fine as the evaluations lie apart; the time of a run is its lane's share of its process, spread "
-            "evenly over its updates.",
+            "the random policy to the expert: medians over all seeds, beside how many arrive; with less than half of "
+            "them there is none. It is as fine as the evaluations lie apart. The time of a run is its lane's share of "
+            "its process, spread evenly over its updates: who fits a density or a clone before the first of them looks "
+            "faster than it is.",
             *_terms(board, list(found)),
         ],
     )
@@ -77,13 +80,14 @@ def _terms(board: Board, variants: list[Variant]) -> list[str]:
     if len(lines) < 2:
         return []
     told = "; ".join(f"{', '.join(labels)}: {terms}" for terms, labels in lines.items())
-    return [f"Seconds compare only between methods with the same machine and form of a learner's step. {told}."]
+    same = "Seconds compare only between entries with the same machine, form of a learner's step and lanes"
+    return [f"{same}; a method with several has them on different tasks. {told}."]
 
 
 def _entry(found: Effort, board: Board, variant: Variant, task: str) -> Entry:
     remark = notes.unusual(board, variant.name, task)
     if not found.seeds:
         return Entry(EMPTY.text, note=remark)
-    if not found.arrived:
-        return Entry("not reached", f"0/{found.seeds}", remark)
+    if np.isinf(found.steps):
+        return Entry("not reached", f"{found.arrived}/{found.seeds}", remark)
     return Entry(f"{found.seconds:,.0f} s", f"{found.steps:,.0f} steps, {found.arrived}/{found.seeds}", remark)

@@ -4,9 +4,9 @@
 2. *Test.* All else is compared line by line (a method on a task), by the area under the learning curve, the last return
    and the closeness to the policy of the expert, and over all lines together. Runs with the same demonstrations or none
    are a block: were the change no change, ours could as well be any of its runs. So the names are exchanged within
-   blocks, and what was seen is compared with what that gives; all tests share the draws, which bounds the chance of any
-   false alarm by one level (`statistics.adjusted`) whatever the distribution of returns. Runs of the reference cost
-   nothing when the gate runs, so it holds several for each of ours.
+   blocks, and what was seen is compared with what that gives. The measures of a line share their draws, and lines are
+   independent, which bounds the chance of any false alarm by one level (`statistics.adjusted`) whatever the
+   distribution of returns. Runs of the reference cost nothing when the gate runs, so it holds several for each of ours.
 3. *Honesty.* A line is fine only if a loss of a stated size would have been seen with 80 % power; else it is undecided.
 """
 
@@ -51,7 +51,7 @@ class Line(NamedTuple):
     same: bool = False
     """All our evaluations are those of theirs, bit for bit."""
     lost: int = 0
-    """Our runs without a result where theirs with the same seed has one."""
+    """Our runs without a result where theirs with the same seed has one, or without a measure that all theirs have."""
     absent: bool = False
     """Ours were not run."""
 
@@ -160,8 +160,17 @@ def remarks(ours: Results, theirs: Results) -> list[str]:
     ]
 
 
-def lines(ours: Results, theirs: Results, met: Sequence[tuple[Variant, Variant]]) -> Iterator[Line]:
-    """The lines of all pairs of variants, from two results folders; also those that ours lacks."""
+def lines(
+    ours: Results, theirs: Results, met: Sequence[tuple[Variant, Variant]], whole: bool = False
+) -> Iterator[Line]:
+    """The lines of all pairs of variants, from two results folders; also those that ours lacks.
+
+    Args:
+        ours: the results that are judged.
+        theirs: the reference.
+        met: the pairs.
+        whole: ours are the same only if they have every seed that theirs have.
+    """
     for first, second in met:
         for board in theirs.boards:
             for task in theirs.tasks:
@@ -169,7 +178,9 @@ def lines(ours: Results, theirs: Results, met: Sequence[tuple[Variant, Variant]]
                 if len(other) and (board.demos in set(other["demos"]) or board is theirs.boards[0]):
                     label = f"{second.label}: {theirs.title(task)}"
                     own = ours.at(board.demos).sample_runs(first.name, task)
-                    yield _line(second.method, label, (ours, own), (theirs, other))
+                    line = _line(second.method, label, (ours, own), (theirs, other))
+                    lacking = whole and not set(other["seed"]) <= set(own["seed"])
+                    yield line._replace(same=line.same and not lacking)
 
 
 def _line(method: str, label: str, *sides: tuple[Results, pd.DataFrame]) -> Line:
@@ -181,12 +192,12 @@ def _line(method: str, label: str, *sides: tuple[Results, pd.DataFrame]) -> Line
     same = set(own["seed"]) <= shared and not failed and rows[0].equals(rows[1])
     frames = [_measures(results, runs[runs["counted"]]) for results, runs in sides]
     counted = pd.concat(frames, keys=[True, False], names=["ours"]).reset_index("ours")
-    wanted = counted.groupby("block")["ours"].transform("nunique") == 2
-    counted = counted[wanted]
     if counted["area"].isna().any():
         raise UserError(f"{label}: the task has no reference returns of random and expert, which the gate needs")
-    counted = counted.dropna(axis=1)
-    measures = [name for name in MEASURES if name in counted]
+    measures = list(counted[~counted["ours"]].dropna(axis=1).columns.intersection([*MEASURES], sort=False))
+    undefined = counted[measures].isna().any(axis=1)
+    counted = counted[~undefined]
+    counted = counted[counted.groupby("block")["ours"].transform("nunique") == 2]
     return Line(
         method,
         label,
@@ -194,7 +205,7 @@ def _line(method: str, label: str, *sides: tuple[Results, pd.DataFrame]) -> Line
         counted["ours"].to_numpy(bool),
         pd.factorize(counted["block"])[0],
         same,
-        len(failed),
+        len(failed) + int(undefined.sum()),
         absent=own.empty,
     )
 
@@ -297,7 +308,7 @@ def _without_test(line: Line) -> Finding:
         return Finding(line, MISSING)
     if line.lost:
         return Finding(line, WORSE)
-    return Finding(line, IDENTICAL) if line.same else Finding(line, UNDECIDED, doubtful=True)
+    return Finding(line, IDENTICAL) if line.same else Finding(line, UNDECIDED)
 
 
 def table(judgement: Judgement, level: float, loss: float, remarks: Sequence[str] = ()) -> Table:

@@ -13,7 +13,7 @@ from .results import Results
 
 _CAPTIONS = {
     "learning-curves": "Learning curves: return of the deterministic policy during training",
-    "aggregates": "Normalised return over all tasks: interquartile mean and performance profile",
+    "aggregates": "Normalised return over the tasks of the totals: interquartile mean and performance profile",
     "demonstration-numbers": "Final return against the number of demonstrations",
     "ablation": "Return and imitation performance against one setting",
 }

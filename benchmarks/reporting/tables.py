@@ -44,7 +44,8 @@ def returns_table(board: Board) -> Table:
     quoted = {row.label for section in sections for row in section if row.quiet}
     told = [
         (f"Mean ± standard deviation (divisor n − 1) over {usual} seeds of each seed's mean" if usual > 1 else "Mean")
-        + f" return{notes.episodes(board)}. Bold: highest mean among the methods that learn from demonstrations.",
+        + f" return{notes.episodes(board)}. Bold: highest mean among the methods that learn from demonstrations. The "
+        "episodes begin alike for all runs, so what spreads over seeds is training and demonstrations, not the starts.",
         *notes.protocol(board, variants),
         *(f"{paper.title}: {paper.source}." for paper in beside if paper.title in quoted),
     ]
@@ -101,11 +102,21 @@ def normalized_table(board: Board) -> Table:
 
 def _column(board: Board, task: str, variants: Sequence[Variant], column: str, sign: int = 1) -> dict[str, Entry]:
     """Mean of every variant on a task, with its deviation where the lowest (sign -1) is best."""
-    numbers = {v.name: statistics.mean_and_std(board.scores(v.name, task, column)) for v in variants}
+    scores = {v.name: board.scores(v.name, task, column) for v in variants}
+    known = {name: values[np.isfinite(values)] for name, values in scores.items()}
+    numbers = {name: statistics.mean_and_std(values) for name, values in known.items()}
     best = _best({v.name: sign * round(numbers[v.name][0], 2) for v in variants if v.contestant})
-    remarks = {v.name: notes.unusual(board, v.name, task) for v in variants}
+    remarks = {
+        name: ", ".join(filter(None, [notes.unusual(board, name, task), _undefined(values, known[name])]))
+        for name, values in scores.items()
+    }
     spread = {name: std if sign < 0 else np.nan for name, (_, std) in numbers.items()}
     return {name: _entry(mean, spread[name], 2, remarks[name], name in best) for name, (mean, _) in numbers.items()}
+
+
+def _undefined(scores: np.ndarray, known: np.ndarray) -> str:
+    """What stands beside a mean over some of the scores."""
+    return "" if len(known) in (0, len(scores)) else f"undefined in {len(scores) - len(known)} of {len(scores)}"
 
 
 def _aggregates(board: Board) -> list[dict[str, Entry]]:
@@ -118,7 +129,9 @@ def _aggregates(board: Board) -> list[dict[str, Entry]]:
     iqms, gaps = ({variant.name: EMPTY for variant in board.variants} for _ in range(2))
     for name, aggregate in found.items():
         tasks = counted(len(board.shared_tasks), "task")
-        note = "" if aggregate.complete else f"over {len(aggregate.scores)} of {tasks}"
+        told = {} if aggregate.complete else {f"over {len(aggregate.scores)} of {tasks}": None}
+        told |= {remark: None for task in board.shared_tasks if (remark := notes.unusual(board, name, task))}
+        note = "; ".join(told)
         middle = with_interval(aggregate.iqm, aggregate.low, aggregate.high, "z.2f")
         iqms[name] = middle._replace(note=note, bold=name in highest)
         gaps[name] = _entry(aggregate.gap, np.nan, 2, note, name in nearest)
