@@ -146,6 +146,15 @@ def test_the_occupancy_reward_does_not_carry_past_standing_still():
         assert finals(folder, arm).between(990, 1010).tolist() == [True] * 3
 
 
+def test_after_a_fall_the_literal_reward_is_no_steadier():
+    folder, text = "search/switches-hopper", " ".join(PAGE.split())
+    assert "two of five where a fall is worth 0" in text
+    assert "With -100 nats for every later step three seeds end above 3,000, with -1,000 one, and one where" in text
+    for worth, many in (("0", 2), ("-100", 3), ("-1000", 1), ("null", 1)):
+        returns = finals(folder, {"reward.unit": "20", "reward.after_terminal": worth})
+        assert (len(returns), (returns > 3000).sum()) == (5, many)
+
+
 def test_the_literal_reward_unlearns():
     for folder, begun, ended in (
         ("search/switches-hopper", "on Hopper 1,998 to 3,190 at 4,000 steps", "at most 167 at the end"),
@@ -153,7 +162,8 @@ def test_the_literal_reward_unlearns():
     ):
         assert begun in " ".join(PAGE.split())
         assert ended in " ".join(PAGE.split())
-        last = finals(folder, {"reward.convention": "literal"})
+        unit = {"reward.unit": "1"} if "hopper" in folder else {}
+        last = finals(folder, {"reward.convention": "literal"} | unit)
         assert f"at most {last.max():.0f} at the end" == ended
         rows = Store(ROOT / "results" / folder).evaluations().query("step == 4000")
         first = rows[rows["run_id"].isin(last.index)].groupby("run_id")["return"].mean().round()
