@@ -118,7 +118,8 @@ class Profile(BaseModel):
     overrides: dict[str, Changes] = {}
     """Method -> changed settings by dotted names."""
     compare: dict[str, Names] = {}
-    """Method -> methods that it is to be compared with: planned before the runs, tested together, shown by reports."""
+    """Method -> methods that it is to be compared with: planned before the runs, tested together. Reports show it for
+    the suite's own profiles; for others `ndi-bench compare --method A,B --against C,D` does."""
     sweep: dict[str, Sweep] = {}
     """Method -> lists of values of settings by dotted names; every combination becomes runs of its own."""
 
