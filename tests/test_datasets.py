@@ -21,6 +21,11 @@ from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.instrument.episodes import content_hash
 from benchmarks.kit.errors import UserError
+from benchmarks.plan import grid
+from benchmarks.plan.profiles import Profile
+from benchmarks.run import training
+from benchmarks.run.record import Record
+from benchmarks.run.settings import Settings
 from benchmarks.tasks import TASKS, Task
 
 # on another kind of machine the built data may differ from the published: a warning to users, not a failure
@@ -231,6 +236,34 @@ def test_several_processes_may_ask_at_once(folder):
     hashes = [process.communicate(timeout=120)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert hashes == [load(HOPPER, "embedded", demos=2, subsample=1, seed=0).hash] * 2
+
+
+def test_a_run_learns_from_the_content_that_was_planned_or_not_at_all(built, monkeypatch):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(built))
+    content = prepare(HOPPER, "embedded").content_hash
+    profile = Profile(name="test", tasks=("hopper",), methods=("bc",), seeds=(0,), steps=100)
+    for planned in (content, "another"):
+        (cell,) = grid.cells(grid.expand(profile, lambda *_, planned=planned: planned, lambda _: None))
+        if planned == content:
+            assert len(training._demonstrations(Record(cell), Settings(built))) == 1
+        else:
+            with pytest.raises(UserError, match=f"has content {content}, planned was another"):
+                training._demonstrations(Record(cell), Settings(built))
+
+
+def test_no_dataset_of_ones_own_takes_the_id_of_a_published_one(tmp_path):
+    with pytest.raises(UserError, match="mujoco/hopper/expert-v0 is the id of a published dataset"):
+        record(PENDULUM, "mujoco/hopper/expert-v0", tmp_path)
+
+
+@pytest.mark.parametrize("total", ["1e999", "[" * 3000 + "]" * 3000])
+def test_metadata_that_are_out_of_bounds_are_damaged(tmp_path, monkeypatch, total):
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    place = tmp_path / "lab/odd-v0/data"
+    place.mkdir(parents=True)
+    (place / "metadata.json").write_text(f'{{"dataset_id": "lab/odd-v0", "total_episodes": {total}}}')
+    with pytest.raises(UserError, match=r"dataset lab/odd-v0 in .* cannot be read"):
+        listing()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.store import policies
 from benchmarks.store.store import Store
 
 
@@ -31,6 +32,16 @@ def test_every_run_once_as_it_is(bench, side, tmp_path):
     code, out, _ = bench("merge", "a", "b", "--out", "all")
     assert (code, out) == (0, "0 runs copied to all, 3 there already\n")
     assert files(tmp_path / "all") == before
+
+
+def test_a_policy_comes_from_whoever_has_it(bench, a_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run, rows = a_run(policy_sha256=policies.digest(b"weights"))
+    Store(tmp_path / "with").write_together([(run, rows)], {run["run_id"]: b"weights"})
+    Store(tmp_path / "without").write(run, rows)
+    for order, out in ((("without", "with"), "all"), (("with",), "without")):
+        assert bench("merge", *order, "--out", out)[0] == 0
+        assert policies.read(tmp_path / out, run) == b"weights"
 
 
 def test_the_better_of_two_results_counts_and_the_other_is_named(bench, side, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import torch
 import toy_methods
 from rich.console import Console
+from test_recovery import killed_before
 
 from benchmarks.kit.errors import UserError
 from benchmarks.run import pool, runner
@@ -132,6 +133,17 @@ def test_what_a_process_stored_survives_its_crash(tmp_path):
     assert stored == set(cell.run_ids)
     assert store_failure(Record(cell), Settings(tmp_path), "failed", "a crash", stored) == {}
     assert returns(tmp_path) == before
+
+
+def test_a_process_that_died_while_it_stored_its_runs_has_made_them(tmp_path, a_run, monkeypatch):
+    (cell,) = cells()
+    store, runs = Store(tmp_path), [a_run(seed=lane, run_id=run_id) for lane, run_id in enumerate(cell.run_ids)]
+    with CellLocks(tmp_path, [cell]) as locks:
+        killed_before(f"{max(cell.run_ids)}.parquet", monkeypatch, lambda: store.write_together(runs))
+        assert len(locks.stored_since(cell)) == len(runs) - 1
+        locks.recover(cell)
+        assert locks.stored_since(cell) == set(cell.run_ids)
+    assert set(store.runs()["status"]) == {"completed"}
 
 
 def test_a_result_of_former_times_does_not_stand_for_a_process_that_died(tmp_path, console, monkeypatch):

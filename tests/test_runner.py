@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -359,6 +360,7 @@ def looker(monkeypatch):
         )
 
     monkeypatch.setattr(training.datasets, "load", load)
+    monkeypatch.setattr(training.datasets, "prepare", lambda *_: SimpleNamespace(content_hash="0123"))
     return lambda **changes: a_cell("toy_methods:LOOKER", **changes)
 
 

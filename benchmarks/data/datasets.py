@@ -30,7 +30,7 @@ from benchmarks.instrument.environment import ActionScale, make, require_spaces,
 from benchmarks.instrument.episodes import Episode, check_bounds, choose, content_hash, demonstrations
 from benchmarks.kit.demonstrations import Demonstrations
 from benchmarks.kit.errors import UserError, in_one_line, near_miss
-from benchmarks.tasks import MINARI_ID, Task
+from benchmarks.tasks import MINARI_ID, TASKS, Task
 
 from . import local, manifest
 from .compatibility import TOLERANCE, TRANSITIONS, differences, physics_difference
@@ -144,10 +144,13 @@ def record(task: Task, dataset_id: str, folder: Path, episodes: int = EPISODES) 
         episodes: how many to play.
 
     Raises:
-        UserError: the id is none or taken, there is no such expert, or the dataset cannot be written.
+        UserError: the id is none, taken or a published dataset's, there is no such expert, or the dataset cannot be
+            written.
     """
     if not MINARI_ID.fullmatch(dataset_id):
         raise UserError(f"{dataset_id!r} is no id of a dataset; use one such as lab/{task.name}/expert-v0")
+    if any(dataset_id in (known.hub_dataset, known.embedded_dataset) for known in (task, *TASKS.values())):
+        raise UserError(f"{dataset_id} is the id of a published dataset; use another such as lab/{task.name}/expert-v0")
     if local.folder(dataset_id).exists():
         raise UserError(f"dataset {dataset_id} is in {local.folder(dataset_id)} already; use another id, or delete it")
     _build(task, dataset_id, folder, episodes)

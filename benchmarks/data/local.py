@@ -107,7 +107,7 @@ def read_metadata(dataset_id: str, path: Path) -> dict[str, Any]:
         metadata = json.loads(read_regular(path / "data" / "metadata.json"))
         if not isinstance(metadata, dict) or metadata.get("dataset_id") != dataset_id:
             raise ValueError(f"its metadata are not those of {dataset_id}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise damaged(dataset_id, path, error) from error
     return metadata
 
@@ -134,6 +134,6 @@ def _below(root: Path, namespace: str) -> Iterator[str]:
 def _summary(dataset_id: str, metadata: Mapping[str, Any], path: Path | None) -> DatasetInfo:
     try:
         episodes, mean = int(metadata.get("total_episodes", EPISODES)), float(metadata.get("mean_return", math.nan))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise damaged(dataset_id, path or folder(dataset_id), error) from error
     return DatasetInfo(dataset_id, metadata.get("content_hash"), episodes, mean, path)

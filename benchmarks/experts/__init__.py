@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.files import read_regular
 from benchmarks.kit.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -37,9 +38,9 @@ def model_card(task_name: str, folder: Path = FOLDER) -> dict[str, Any]:
         )
     path = folder / f"{task_name}.json"
     try:
-        card: dict[str, Any] = json.loads(path.read_text())
+        card: dict[str, Any] = json.loads(read_regular(path))
         owner = card.get("task", task_name)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"the model card {path} cannot be read ({error}); restore it from the repository") from error
     if owner != task_name:
         raise UserError(f"the model card {path} is of an expert of {owner}, not of {task_name}; give that task")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.files import put
+from benchmarks.files import put, read_regular
 from benchmarks.kit.errors import UserError
 from benchmarks.kit.networks import rescaled_log_std
 
@@ -100,7 +100,10 @@ def load_expert(task_name: str, device: torch.device | str = "cpu", folder: Path
     """
     card, path = model_card(task_name, folder), folder / f"{task_name}.safetensors"
     fix = "restore both files from the repository, or reinstall the package"
-    data = path.read_bytes()
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise UserError(f"the expert weights {path} cannot be read ({error}); {fix}") from error
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise UserError(f"the expert weights {path} are not those of the model card {task_name}.json; {fix}")
     try:

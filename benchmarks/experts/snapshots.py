@@ -66,7 +66,7 @@ def read_snapshot(folder: Path, run_id: str) -> tuple[dict[str, np.ndarray], int
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, int(file.metadata()["step"])  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError, TypeError, KeyError, ValueError) as error:
         raise UserError(f"the best policy {path} cannot be read ({error}); train again with another --out") from error
 
 

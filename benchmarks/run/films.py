@@ -12,7 +12,7 @@ import torch
 from benchmarks.data import datasets
 from benchmarks.data.rendering import Clip, film
 from benchmarks.files import inside
-from benchmarks.kit.errors import UserError
+from benchmarks.kit.errors import UserError, writing
 from benchmarks.plan import registry
 from benchmarks.store import policies
 from benchmarks.store.store import Store
@@ -100,9 +100,11 @@ def film_medians(store: Store, tell: Callable[[str], None]) -> None:
     for _, group in kept.groupby(["task", "method", "demos", "config_hash"]):
         ranked = group.sort_values("final").to_dict("records")
         record = {str(key): value for key, value in ranked[(len(ranked) - 1) // 2].items()}
-        path = inside(store.folder, "films", f"{record['run_id']}.webp")
-        if path.exists() and path.stat().st_mtime > policies.place(store.folder, record["run_id"]).stat().st_mtime:
-            continue
+        with writing(store.folder / "films"):
+            path = inside(store.folder, "films", f"{record['run_id']}.webp")
+            policy = policies.place(store.folder, record["run_id"])
+            if path.exists() and path.stat().st_mtime > policy.stat().st_mtime:
+                continue
         tell(f"filming {record['run_id']}")
         film_run(store, record, path, seconds=SECONDS)
 

@@ -104,6 +104,10 @@ class CellLocks:
         asked = [run_id for run_id in cell.run_ids if among is None or run_id in among]
         return {run_id for run_id in asked if self._store.stamp(run_id) not in (None, self._stamps.get(run_id))}
 
+    def recover(self, cell: Cell) -> None:
+        """Finish what a dead worker had begun to store of a locked cell."""
+        self._store.recover(lambda run_ids: contextlib.nullcontext({*cell.run_ids} >= {*run_ids}))
+
     def holds(self, cell: Cell) -> bool:
         """Whether a locked cell is still this process's; to be asked before anything is written for it."""
         return self.locks.confirm(cell.run_ids)

@@ -289,6 +289,7 @@ class _Pool:
         else:
             late = f"took longer than {self.settings.timeout or 0:g} seconds and had to be ended by force"
             status, reason = ("timeout", late) if worker.overdue else ("failed", worker.death())
+            self.locks.recover(worker.cell)  # it may have died while it stored its runs
             stored = self.locks.stored_since(worker.cell)
             endings = store_failure(worker.record(), self.settings, status, reason, stored)
             self._end(worker.cell, endings, worker.log)

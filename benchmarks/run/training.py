@@ -22,6 +22,7 @@ from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.demonstrations import Demonstrations
+from benchmarks.kit.errors import UserError
 from benchmarks.plan import registry
 
 from .assessment import Assessment
@@ -217,10 +218,20 @@ class Training:
 
 
 def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
-    """One per lane, none for methods that use none; notes how they differ from the task."""
+    """One per lane, none for methods that use none; notes how they differ from the task.
+
+    Raises:
+        UserError: the dataset is not the one that was planned, such as that of another node.
+    """
     first, accept = record.cell.first, settings.accept_dataset
     if first.dataset is None:
         return []
+    found = datasets.prepare(first.task, first.dataset, accept)
+    if found.content_hash != first.dataset_hash:
+        raise UserError(
+            f"dataset {found.dataset_id} in {found.path} has content {found.content_hash}, planned was "
+            f"{first.dataset_hash}; put back the dataset that was planned, or give the command again"
+        )
     lent = [
         datasets.load(run.task, first.dataset, run.demos, run.subsample, run.draw, accept) for run in record.cell.runs
     ]

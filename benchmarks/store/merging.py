@@ -44,8 +44,10 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
         _check(store)
     target, merged = Store(out), Merged([], [], {})
     chosen: dict[str, tuple[Path, dict[str, Any]]] = {}
+    holders: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for path, record in (found for store in stores for found in _runs(store)):
         run_id = record["run_id"]
+        holders.setdefault(run_id, []).append((path.parent.parent, record))
         rival_path, rival = chosen.setdefault(run_id, (path, record))
         if rival != record:
             better = rank(record) > rank(rival)
@@ -54,16 +56,24 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     for run_id, (path, record) in sorted(chosen.items()):
         held = target.record(run_id)
         if held is None or (held["status"] != "completed" and rank(record) > rank(held)):
-            source = path.parent.parent
-            if record["policy_sha256"] and not policies.is_missing(source, record):
-                policies.write(out, run_id, policies.read(source, record))
+            _bring_policy(out, record, holders[run_id])
             target.adopt(path)
             merged.copied.append(run_id)
         else:
             merged.kept.append(run_id)
+            if policies.is_missing(out, held):
+                _bring_policy(out, held, holders[run_id])
             if held != record:
                 merged.differing.setdefault(run_id, []).append(path)
     return merged
+
+
+def _bring_policy(out: Path, record: dict[str, Any], holders: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+    """Copy a run's policy from the first of the folders with that run that has it, if any has."""
+    for folder, other in holders:
+        if record["policy_sha256"] and other == record and not policies.is_missing(folder, record):
+            policies.write(out, record["run_id"], policies.read(folder, record))
+            return
 
 
 def _check(store: Store) -> None:

@@ -298,6 +298,8 @@ class Store:
         for path, record, rest in strangers:
             run_id = record["run_id"]
             rival_path, rival = chosen.get(run_id) or (self._path(run_id), _attempt(runfile.read, self._path(run_id)))
+            if not isinstance(rival, NotARunError) and rival[0]["run_id"] != run_id:
+                rival = NotARunError("another run's")
             if isinstance(rival, NotARunError) or rank(record) > rank(rival[0]):
                 chosen[run_id] = path, (record, rest)
                 loser = None if isinstance(rival, NotARunError) else rival_path

@@ -109,7 +109,7 @@ class Slurm:
 
     def processes(self, device: str) -> int:
         """Cells that each job makes at a time."""
-        return self.cores() if device == "cpu" else 1
+        return 1 if device.startswith("cuda") else self.cores()
 
     def memory(self, work: Work, using: Machine) -> int:
         """Bytes that each job needs."""
@@ -215,7 +215,7 @@ class Slurm:
                     left = [cell for cell in work.cells if not missing.isdisjoint(cell.run_ids)]
                     self._start(replace(work, cells=left), using, shown.say)
                 _pause(interrupts, POLL_SECONDS)
-            _finish(folder, watch, interrupts)
+            _finish(folder, status.Watch(folder), interrupts)  # jobs of earlier commands, too, which made other runs
         return Outcome(dict(watch.look().endings))
 
 
