@@ -110,6 +110,34 @@ def test_switches_on_hopper_and_walker2d():
         assert finals(hopper, switch).min() > TASKS["hopper"].expert_return
 
 
+def test_without_demonstrated_rows_on_walker2d_and_halfcheetah():
+    text, rowless = " ".join(PAGE.split()), {"sac.demonstration_fraction": "0"}
+    walker, cheetah = (sorted(finals(f"search/switches-{task}", rowless)) for task in ("walker2d", "halfcheetah"))
+    assert len(walker) == len(cheetah) == 5
+    assert f"Walker2d ends at {walker[0]:,.0f} to {walker[-1]:,.0f}" in text
+    assert "on HalfCheetah one seed of five stands still and another has 5,179" in text
+    assert cheetah[0] < 0
+    assert cheetah[1] == 5179
+    assert cheetah[2] > 7500
+    whole = finals("search/switches-halfcheetah", {"sac.demonstration_fraction": "0.25", "sac.cloned": "10000"})
+    assert "stands still up to 36,000 steps and ends at 2,006" in text
+    assert len(whole) == 5
+    assert min(whole) == 2006
+    rows = (
+        Store(ROOT / "results/search/switches-halfcheetah").evaluations().query("seed == 4 and 8000 < step <= 36_000")
+    )
+    rows = rows[rows["run_id"] == whole.idxmin()]
+    assert rows.groupby("step")["return"].mean().max() < 0
+
+
+def test_red_stands_still_by_its_authors_discount_too():
+    store = Store(ROOT / "results/search/red-halfcheetah")
+    means = store.evaluations().query("final").groupby("run_id")["normalized"].mean()
+    assert "stand still with either" in (ROOT / "baselines/red.md").read_text()
+    assert len(means) == 10
+    assert means.max() < 0.05
+
+
 def test_more_switches_on_hopper():
     text = " ".join(PAGE.split())
     assert "Nor does a discount of 0.99, an actor without averaging or a weight lambda_pi that does not fall" in text
