@@ -172,7 +172,7 @@ def test_a_dataset_can_be_recorded_from_any_expert(folder, tmp_path_factory):
     assert (info.dataset_id, info.episodes) == ("lab/tiny/expert-v0", 4)
     metadata, episodes, _ = details(PENDULUM, "lab/tiny/expert-v0")
     assert metadata["algorithm_name"] == "by hand"
-    played = rollout(PENDULUM, expert_player(ExpertPolicy(tiny_weights())), metadata["seeds"])
+    played = rollout(PENDULUM, expert_player(PENDULUM, ExpertPolicy(tiny_weights())), metadata["seeds"])
     assert content_hash(episodes) == content_hash(played) == info.content_hash
     with pytest.raises(UserError, match=r"lab/tiny/expert-v0 is in .* already; use another id"):
         record(PENDULUM, "lab/tiny/expert-v0", experts)

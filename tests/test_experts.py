@@ -130,13 +130,13 @@ def test_a_shipped_expert_is_worth_what_its_card_says(name):
     card = model_card(name)
     assert {"algorithm", "library", "steps", "seed", "versions", "provenance", "sha256"} <= set(card)
     policy, task = load_expert(name), TASKS[name]
-    episodes = rollout(task, expert_player(policy, stochastic=False), range(4_000_000, 4_000_002))
+    episodes = rollout(task, expert_player(task, policy, stochastic=False), range(4_000_000, 4_000_002))
     mean = np.mean([episode.total_return for episode in episodes])
     assert mean == pytest.approx(card["returns"]["deterministic"]["mean"], rel=0.15)
 
 
 def test_an_episode_depends_on_its_own_seed_alone():
-    player = expert_player(ExpertPolicy(weights()))
+    player = expert_player(PENDULUM, ExpertPolicy(weights()))
     together, alone = rollout(PENDULUM, player, [1, 2, 3]), rollout(PENDULUM, player, [2])
     for name in ("observations", "actions", "rewards", "terminations", "truncations"):
         np.testing.assert_array_equal(getattr(together[1], name), getattr(alone[0], name))
@@ -150,17 +150,17 @@ def test_an_episode_does_not_depend_on_the_instructions_that_torch_chooses():
         "from benchmarks.experts.policy import load_expert\n"
         "from benchmarks.experts.rollout import expert_player, rollout\n"
         "from benchmarks.tasks import TASKS\n"
-        "print(content_hash(rollout(TASKS['hopper'], expert_player(load_expert('hopper')), [1])))"
+        "print(content_hash(rollout(TASKS['hopper'], expert_player(TASKS['hopper'], load_expert('hopper')), [1])))"
     )
     plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
-    here = content_hash(rollout(TASKS["hopper"], expert_player(load_expert("hopper")), [1]))
+    here = content_hash(rollout(TASKS["hopper"], expert_player(TASKS["hopper"], load_expert("hopper")), [1]))
     assert done.stdout.strip() == here
 
 
 def test_actions_of_a_rollout_are_in_the_environments_units_and_come_from_the_policy():
     w = weights()
-    [episode] = rollout(PENDULUM, expert_player(ExpertPolicy(w), stochastic=False), [5])
+    [episode] = rollout(PENDULUM, expert_player(PENDULUM, ExpertPolicy(w), stochastic=False), [5])
     mean, _ = by_hand({name: array.astype(np.float64) for name, array in w.items()}, episode.observations[:-1])
     np.testing.assert_allclose(episode.actions, 3 * np.tanh(mean), rtol=1e-6)
     assert len(episode.observations) == len(episode) + 1
@@ -170,11 +170,19 @@ def test_actions_of_a_rollout_are_in_the_environments_units_and_come_from_the_po
 
 def test_the_noise_of_a_rollout_is_standard_normal():
     w = {name: np.zeros_like(array) for name, array in weights().items()}  # so a = 3 tanh(noise)
-    episodes = rollout(PENDULUM, expert_player(ExpertPolicy(w)), range(60))
+    episodes = rollout(PENDULUM, expert_player(PENDULUM, ExpertPolicy(w)), range(60))
     noise = np.arctanh(np.concatenate([episode.actions for episode in episodes]) / 3)
     assert len(noise) > 300
     assert abs(noise.mean()) < 4 / np.sqrt(len(noise))
     assert abs(noise.std() - 1) < 4 / np.sqrt(2 * len(noise))
+
+
+@pytest.mark.parametrize(("observations", "actions"), [(5, 1), (4, 2)])
+def test_an_expert_of_another_environment_is_refused(observations, actions):
+    with pytest.raises(
+        UserError, match=rf"sees {observations} values and gives {actions}, but InvertedPendulum-v5 has 4"
+    ):
+        expert_player(PENDULUM, ExpertPolicy(weights(observations, actions=actions)))
 
 
 def test_random_play_is_uniform_and_repeatable():
@@ -196,7 +204,7 @@ def test_measured_returns_are_those_of_the_measured_episodes():
     policy = ExpertPolicy(weights())
     measured = measure_returns(PENDULUM, policy, episodes=4)
     for kind, stochastic in (("deterministic", False), ("stochastic", True)):
-        played = rollout(PENDULUM, expert_player(policy, stochastic), range(3_000_000, 3_000_004))
+        played = rollout(PENDULUM, expert_player(PENDULUM, policy, stochastic), range(3_000_000, 3_000_004))
         returns = [episode.total_return for episode in played]
         found = measured["returns"][kind]
         assert found["mean"] == np.mean(returns)

@@ -247,7 +247,7 @@ def _making(dataset_id: str) -> Iterator[bool]:
 
 def _build(task: Task, dataset_id: str, folder: Path, number: int) -> None:
     """Play the expert in a folder and store its episodes, with all that is needed to make them again."""
-    card, player = model_card(task.name, folder), expert_player(load_expert(task.name, folder=folder))
+    card, player = model_card(task.name, folder), expert_player(task, load_expert(task.name, folder=folder))
     seeds = range(FIRST_SEED, FIRST_SEED + number)
     console = Console(stderr=True)
     try:

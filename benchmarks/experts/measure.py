@@ -41,7 +41,7 @@ def measure_returns(task: Task, policy: ExpertPolicy, episodes: int = EPISODES) 
     They are those of its deterministic actions, as in evaluations, and of sampled ones, as in the demonstrations.
     """
     returns = {
-        kind: _measure(task, expert_player(policy, stochastic=kind == "stochastic"), episodes)
+        kind: _measure(task, expert_player(task, policy, stochastic=kind == "stochastic"), episodes)
         for kind in ("deterministic", "stochastic")
     }
     return {"returns": returns, "measured_with": simulation_versions()}

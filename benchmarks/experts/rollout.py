@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from benchmarks.instrument.environment import ActionScale, make, spaces
+from benchmarks.instrument.environment import ActionScale, make, spaces, spaces_of
 from benchmarks.instrument.episodes import Episode
+from benchmarks.kit.errors import UserError
 from benchmarks.tasks import Task
 
 from .policy import ExpertPolicy
@@ -30,13 +31,22 @@ def random_player(action_size: int) -> Player:
     return lambda observations, generators: np.stack([g.uniform(-1, 1, action_size) for g in generators])
 
 
-def expert_player(policy: ExpertPolicy, stochastic: bool = True) -> Player:
-    """An expert's actions, sampled or deterministic.
+def expert_player(task: Task, policy: ExpertPolicy, stochastic: bool = True) -> Player:
+    """An expert's actions on a task, sampled or deterministic.
 
     They are computed in double precision and rounded to single: actions then do not depend on the number of episodes
     played together, nor (but for rare ties) on the processor's way of summing, which keeps datasets the same
     everywhere. NumPy's generators give the noise for the same reason.
+
+    Raises:
+        UserError: the expert is not one of this environment: it sees or gives another number of values.
     """
+    sizes = tuple(space.shape[0] for space in spaces_of(task))
+    if sizes != (policy.observation_size, policy.action_size):
+        raise UserError(
+            f"the expert of {task.name} sees {policy.observation_size} values and gives {policy.action_size}, but "
+            f"{task.env_id} has {sizes[0]} observations and {sizes[1]} actions; train an expert for it"
+        )
     policy = copy.deepcopy(policy).cpu().double()
 
     def play(observations: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
