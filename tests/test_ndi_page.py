@@ -123,6 +123,9 @@ def test_without_demonstrated_rows_on_walker2d_and_halfcheetah():
     assert "stands still up to 36,000 steps and ends at 2,006" in text
     assert len(whole) == 5
     assert min(whole) == 2006
+    unaided = finals("search/switches-halfcheetah", {"sac.cloned": "0"})
+    assert "Without the clone that seed has 7,976, and the others 4,958 to 7,930" in text
+    assert [min(unaided), *sorted(unaided)[-2:]] == [4958, 7930, 7976]
     rows = (
         Store(ROOT / "results/search/switches-halfcheetah").evaluations().query("seed == 4 and 8000 < step <= 36_000")
     )
