@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from benchmarks.data import datasets
 from benchmarks.kit.contract import Method, Progress
 from benchmarks.plan import grid
 from benchmarks.plan.profiles import Profile
@@ -183,4 +184,6 @@ def cells(methods="toy_methods:WALKER", lanes=None, **changes):
     fields |= {name: changes.pop(name) for name in Profile.model_fields.keys() & changes.keys()}
     overrides = {"overrides": {methods.rpartition(":")[2].lower(): changes}} if changes else {}
     profile = Profile(name="test", methods=methods, **fields | overrides)
-    return grid.cells(grid.expand(profile, lambda task, choice: "0123", lambda task: None), lanes)
+    return grid.cells(
+        grid.expand(profile, lambda *asked: datasets.prepare(*asked).content_hash, lambda task: None), lanes
+    )
