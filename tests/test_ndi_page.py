@@ -141,6 +141,15 @@ def test_red_stands_still_by_its_authors_discount_too():
     assert means.max() < 0.05
 
 
+def test_a_floor_that_stays_on_walker2d():
+    returns = sorted(finals("search/switches-walker2d", {"reward.floor_rate": "0"}))
+    assert "With a floor that stays four of five seeds arrive on Walker2d, too, and one ends at 3,965" in " ".join(
+        PAGE.split()
+    )
+    assert (len(returns), returns[0]) == (5, 3965)
+    assert returns[1] > 0.95 * TASKS["walker2d"].expert_return
+
+
 def test_more_switches_on_hopper():
     text = " ".join(PAGE.split())
     assert "Nor does a discount of 0.99, an actor without averaging or a weight lambda_pi that does not fall" in text
