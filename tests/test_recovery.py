@@ -111,3 +111,14 @@ def test_what_killed_processes_left_half_written_is_removed_after_a_while(tmp_pa
         os.utime(half, (0, 0))
     store.recover(alone)
     assert [half.exists() for half in halves] == [False, True, False]
+
+
+def test_files_under_each_others_names_are_both_counted(tmp_path, a_run):
+    store = Store(tmp_path)
+    first, second = (store.write(*a_run(seed=seed, finals=(seed, seed))) for seed in range(2))
+    first.rename(tmp_path / "other")
+    second.rename(first)
+    (tmp_path / "other").rename(second)
+    runs, averages = store.averages()
+    assert runs["seed"].tolist() == [0, 1]
+    assert averages.groupby("run_id")["return"].max().tolist() == [0, 1]

@@ -249,17 +249,6 @@ def test_of_different_results_of_a_run_the_completed_one_counts_then_the_latest(
         assert set(here.evaluations()["return"][:2]) == {2.0}
 
 
-def test_files_under_each_others_names_are_both_counted(tmp_path, a_run):
-    store = Store(tmp_path)
-    first, second = (store.write(*a_run(seed=seed, finals=(seed, seed))) for seed in range(2))
-    first.rename(tmp_path / "other")
-    second.rename(first)
-    (tmp_path / "other").rename(second)
-    runs, averages = store.averages()
-    assert runs["seed"].tolist() == [0, 1]
-    assert averages.groupby("run_id")["return"].max().tolist() == [0, 1]
-
-
 def test_averages_are_means_over_episodes(tmp_path, a_run):
     store = Store(tmp_path)
     generator = np.random.default_rng(0)
