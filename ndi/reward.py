@@ -167,8 +167,8 @@ class NDIReward(Composite):
     def __call__(self, batch: Batch, experience: Experience) -> Batch:
         """A batch with its rewards in place of log q (L, B).
 
-        Before, the floor and the moments follow the agent, by its own rows of the batch alone: those after the
-        demonstrated ones.
+        Before, the floor follows the agent's latest transitions, and the moments its own rows of the batch: those after
+        the demonstrated ones.
         """
         if self.practical and self.looks % self.config.floor_every == 0:
             log_density = experience.replay.latest(self.config.floor_window).rewards  # as `label` stored it

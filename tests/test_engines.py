@@ -293,10 +293,9 @@ def test_the_jobs_of_another_command_are_left_alone(tmp_path, squeue, monkeypatc
         squeue("7_0|COMPLETED|None|n|0||\n7_1|CANCELLED|None||0||\n8_0|PENDING|None||0||\n9_0|PENDING|None||0||")
 
     monkeypatch.setattr(queue, "cancel", cancel)
-    watch = status.Watch(folder, ["a", "b"])
     ended = dict.fromkeys("ab", Ending("completed", None, 1, 1))
-    monkeypatch.setattr(watch, "_endings", lambda run_ids, stamps: ended.items())
-    slurm._finish(folder, watch, Interrupts())
+    monkeypatch.setattr(status.Watch, "_endings", lambda watch, run_ids, stamps: ended.items())
+    slurm._finish(folder, Interrupts())
     assert cancelled == ["7_1"]
     assert [one.jobs for _, one in submissions.submissions(folder)] == [["8_0"], ["9_0"]]
 

@@ -49,6 +49,7 @@ def small(monkeypatch):
     monkeypatch.setattr(training, "PULSE_SECONDS", 0)
     monkeypatch.setattr(training.datasets, "load", load)
     monkeypatch.setattr(training.datasets, "prepare", lambda *_: SimpleNamespace(content_hash="0123"))
+    monkeypatch.setattr(training.datasets, "require", lambda *_: None)
 
 
 def cell_of(name, tiny):

@@ -361,6 +361,7 @@ def looker(monkeypatch):
 
     monkeypatch.setattr(training.datasets, "load", load)
     monkeypatch.setattr(training.datasets, "prepare", lambda *_: SimpleNamespace(content_hash="0123"))
+    monkeypatch.setattr(training.datasets, "require", lambda *_: None)
     return lambda **changes: a_cell("toy_methods:LOOKER", **changes)
 
 

@@ -71,6 +71,27 @@ def prepare(task: Task, choice: str, accept: bool = False) -> DatasetInfo:
     return info
 
 
+def require(task: Task, choice: str, planned: str | None, accept: bool = False) -> None:
+    """Refuse a dataset that is not the one which was prepared when a run was planned.
+
+    Args:
+        task: the task.
+        choice: as `prepare` has it.
+        planned: the content hash that it must have.
+        accept: as `prepare` has it.
+
+    Raises:
+        UserError: as `prepare`; or its content is another, as on a node that built it by itself.
+    """
+    dataset = _open(task, choice, accept)
+    content = content_hash(_read(dataset, dataset.numbers))
+    if content != planned:
+        raise UserError(
+            f"dataset {dataset.dataset_id} in {dataset.folder} has content {content}, planned was {planned}; put back "
+            "the dataset that was planned, or give the command again"
+        )
+
+
 def expected(task: Task, choice: str, accept: bool = False) -> DatasetInfo | None:
     """What `prepare` will report, without building or downloading; None if it cannot be known.
 

@@ -94,6 +94,7 @@ def compare(
         hint = "; draws that are crossed with seeds meet only the same draws" if crossed else ""
         raise UserError(f"no task has runs of both sides with the same seeds and demonstrations ({names}){hint}")
     sides = [(own, other) for *_, own, other in drawn]
+    scores = [partners(*both) for both in sides]
     normalized = [gaps(*both, "normalized") for both in sides]
     of_pair: dict[tuple[Variant, Variant], list[int]] = {}
     for place, (first, second, *_) in enumerate(drawn):
@@ -106,14 +107,15 @@ def compare(
         and _own_runs([sides[p] for p in places])
     }
     lines = [
-        _line([gaps(*both)], _least(theirs, task, margin)) for both, (_, _, task, *_) in zip(sides, drawn, strict=True)
+        _Line([here - there], _least(theirs, task, margin))
+        for (here, there), (_, _, task, *_) in zip(scores, drawn, strict=True)
     ]
-    lines += [_line([normalized[place] for place in places], margin) for places in over_all.values()]
+    lines += [_Line([normalized[place] for place in places], margin) for places in over_all.values()]
     verdicts, lost = _verdicts(lines, level), [_lost(*both) for both in sides]
     matches = [
-        Match(first, second, ours.title(task), demos, *partners(own, other), failed, line.found, _told(verdict, failed))
-        for (first, second, task, demos, own, other), failed, line, verdict in zip(
-            drawn, lost, lines, verdicts, strict=False
+        Match(first, second, ours.title(task), demos, *met, failed, line.found, _told(verdict, failed))
+        for (first, second, task, demos, *_), met, failed, line, verdict in zip(
+            drawn, scores, lost, lines, verdicts, strict=False
         )
     ]
     totals = []
@@ -132,8 +134,8 @@ def _lost(own: pd.DataFrame, other: pd.DataFrame) -> tuple[int, int]:
 
 def _told(verdict: str, lost: tuple[int, int]) -> str:
     """A verdict on the runs that both sides completed, beside those that one of them did not."""
-    flattered = (BETTER, EQUAL), (WORSE, EQUAL)
-    if any(number and verdict in chosen for number, chosen in zip(lost, flattered, strict=True)):
+    ours, theirs = lost
+    if (ours and verdict in (BETTER, EQUAL)) or (theirs and verdict in (WORSE, EQUAL)):
         verdict = UNDECIDED
     failed = [f"{number} of {side}" for number, side in zip(lost, ("ours", "theirs"), strict=True) if number]
     return f"{verdict}; failed: {', '.join(failed)}" if failed else verdict
@@ -150,23 +152,13 @@ def _least(results: Results, task: str, margin: float) -> float:
     return 0.0 if best is None or worst is None else margin * abs(best - worst)
 
 
-class _Line(NamedTuple):
-    """What is tested at once."""
+class _Line:
+    """What is tested at once: differences (pairs,) on one task or on each of several, and the margin among them."""
 
-    gaps: Sequence[np.ndarray]
-    """Differences (pairs,) on one task or on each of several."""
-    least: float
-    """The margin among them."""
-    found: Difference
-
-    @property
-    def pairs(self) -> int:
-        """Of the task with the fewest."""
-        return min(map(len, self.gaps))
-
-
-def _line(differences: Sequence[np.ndarray], least: float) -> _Line:
-    return _Line(differences, least, statistics.difference(differences))
+    def __init__(self, gaps: Sequence[np.ndarray], least: float) -> None:
+        self.gaps, self.least = gaps, least
+        self.found = statistics.difference(gaps)
+        self.pairs = min(map(len, gaps))
 
 
 def _verdicts(lines: Sequence[_Line], level: float) -> list[str]:

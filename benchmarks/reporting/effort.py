@@ -29,14 +29,14 @@ class Effort(NamedTuple):
 
 def effort(board: Board, variant: str, task: str) -> Effort:
     """Of one sample."""
-    rows = board.curves(variant, task)
-    arrived = rows[rows["normalized"] >= SHARE].drop_duplicates("run")
     seeds = len(board.sample(variant, task).places)
-    never = np.full(seeds - len(arrived), np.inf)
-    steps, seconds = (np.concatenate([arrived[name], never]) for name in ("step", "core_seconds"))
     if not seeds:
         return Effort(np.inf, np.inf, 0, 0)
-    return Effort(float(np.median(steps)), float(np.median(seconds)), len(arrived), seeds)
+    rows = board.curves(variant, task)
+    arrived = rows[rows["normalized"] >= SHARE].drop_duplicates("run")
+    never = np.full(seeds - len(arrived), np.inf)
+    steps, seconds = (float(np.median([*arrived[name], *never])) for name in ("step", "core_seconds"))
+    return Effort(steps, seconds, len(arrived), seeds)
 
 
 def effort_table(board: Board) -> Table | None:
@@ -59,10 +59,10 @@ def effort_table(board: Board) -> Table | None:
         ],
         [
             f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
-            "the random policy to the expert: medians over all seeds, beside how many arrive; with less than half of "
-            "them there is none. It is as fine as the evaluations lie apart. The time of a run is its lane's share of "
-            "its process, spread evenly over its updates: who fits a density or a clone before the first of them looks "
-            "faster than it is.",
+            "the random policy to the expert: medians over all seeds, beside how many arrive; unless more than half of "
+            "them do there is none. It is as fine as the evaluations lie apart. The time of a run is its lane's share "
+            "of its process, spread evenly over its updates: who fits a density or a clone before the first of them "
+            "looks faster than it is.",
             *_terms(board, list(found)),
         ],
     )

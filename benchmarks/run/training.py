@@ -22,7 +22,6 @@ from benchmarks.instrument.evaluation import Evaluator
 from benchmarks.instrument.nonfinite import ContainedEnvironments, check_info
 from benchmarks.kit.contract import Method, Problem, Progress
 from benchmarks.kit.demonstrations import Demonstrations
-from benchmarks.kit.errors import UserError
 from benchmarks.plan import registry
 
 from .assessment import Assessment
@@ -226,12 +225,7 @@ def _demonstrations(record: Record, settings: Settings) -> list[Demonstrations]:
     first, accept = record.cell.first, settings.accept_dataset
     if first.dataset is None:
         return []
-    found = datasets.prepare(first.task, first.dataset, accept)
-    if found.content_hash != first.dataset_hash:
-        raise UserError(
-            f"dataset {found.dataset_id} in {found.path} has content {found.content_hash}, planned was "
-            f"{first.dataset_hash}; put back the dataset that was planned, or give the command again"
-        )
+    datasets.require(first.task, first.dataset, first.dataset_hash, accept)
     lent = [
         datasets.load(run.task, first.dataset, run.demos, run.subsample, run.draw, accept) for run in record.cell.runs
     ]

@@ -83,7 +83,7 @@ class Slurm:
             _drop_checkpoints(work)
         with Interrupts(patient=True) as interrupts:
             if not work.cells:  # made by jobs that nobody followed to their end
-                _finish(Path(work.settings.folder), status.Watch(work.settings.folder), interrupts)
+                _finish(Path(work.settings.folder), interrupts)
                 return Outcome()
             self._start(work, using, partial(say, on=console))
             return self._follow(work, using, console, interrupts)
@@ -215,7 +215,7 @@ class Slurm:
                     left = [cell for cell in work.cells if not missing.isdisjoint(cell.run_ids)]
                     self._start(replace(work, cells=left), using, shown.say)
                 _pause(interrupts, POLL_SECONDS)
-            _finish(folder, status.Watch(folder), interrupts)  # jobs of earlier commands, too, which made other runs
+            _finish(folder, interrupts)
         return Outcome(dict(watch.look().endings))
 
 
@@ -260,14 +260,15 @@ def _check(folder: Path, seen: status.Status, attempts: int) -> None:
         raise UserError(f"{attempts} times all jobs have ended without making a run, {left} left; a log is {log}")
 
 
-def _finish(folder: Path, watch: status.Watch, interrupts: Interrupts) -> None:
-    """Take back jobs that wait for nothing, let the others end, and remove what they leave.
+def _finish(folder: Path, interrupts: Interrupts) -> None:
+    """Take back jobs that wait for nothing, let the others end, and remove what they leave; of earlier commands, too.
 
     Logs stay where a run has failed. Jobs that make other runs, too, are left alone.
     """
     if not any(submissions.submissions(folder)):
         return
-    end, seen = time.monotonic() + END_SECONDS, watch.look()
+    watch, end = status.Watch(folder), time.monotonic() + END_SECONDS
+    seen = watch.look()
     over = {place: one.jobs for place, one in submissions.submissions(folder) if seen.endings.keys() >= set(one.runs)}
     names = {name for jobs in over.values() for name in jobs}
     with contextlib.suppress(queue.QueueError):
