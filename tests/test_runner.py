@@ -187,17 +187,23 @@ def test_code_that_may_be_changed_counts_as_changed(monkeypatch):
 # ----------------------------------------------------------------------------------------------------------- endings
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"), [("raise", "ValueError: first line the walker stumbled"), ("memory", "MemoryError")]
-)
+FAULTS = {"raise": "ValueError: first line the walker stumbled", "memory": "MemoryError"}
+
+
+@pytest.mark.parametrize(("fault", "error"), FAULTS.items())
 def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
-    endings = runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path))
-    assert {(e.status, e.error, e.steps) for e in endings.values()} == {("failed", error, AT)}
+    endings = runner.run_cell(a_cell(fault=fault, at=AT), Settings(tmp_path)).values()
+    assert {(e.status, e.error, e.steps) for e in endings} == {("failed", error, AT)}
     assert "Traceback" in capsys.readouterr().err
     assert (Store(tmp_path).runs()["status"] == "failed").all()
-    rows = Store(tmp_path).evaluations()
-    assert rows["step"].unique().tolist() == [10]
-    assert not rows["final"].any()
+    assert curves(tmp_path)[["step", "final"]].drop_duplicates().values.tolist() == [[10, False]]
+
+
+def test_a_failure_after_the_request_to_stop_may_be_of_the_same_signal_and_is_not_stored(tmp_path, capsys):
+    # Ctrl-C, scancel and a batch system's warning end a compiler at work, too
+    assert runner.run_cell(a_cell(fault="raise", at=AT), Settings(tmp_path), stop=after(AT)) is None
+    assert "Traceback" in capsys.readouterr().err
+    assert Store(tmp_path).runs().empty
 
 
 @pytest.mark.parametrize(
@@ -310,8 +316,7 @@ def test_a_breach_of_the_contract_is_named(tmp_path, fault, message):
 
 def test_notes_of_another_kind_cost_no_run(tmp_path):
     runner.run_cell(a_cell(fault="odd notes", at=AT), Settings(tmp_path))
-    runs = Store(tmp_path).runs()
-    assert (runs["status"] == "completed").all()
+    assert ((runs := Store(tmp_path).runs())["status"] == "completed").all()
     assert all("<object object" in json.loads(versions)["5"] for versions in runs["versions"])
 
 

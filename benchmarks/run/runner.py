@@ -35,7 +35,7 @@ def run_cell(
         holds: asked before anything is written; false if the cell has become somebody else's, and is left as it is.
 
     Returns:
-        How each run ended, by run id; None if the cell was left before its end.
+        How each run ended, by run id; None if the cell was left before its end, or failed after it was asked to stop.
 
     Raises:
         UserError: the results folder cannot be written to, or the checkpoint there does not fit.
@@ -53,7 +53,10 @@ def run_cell(
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a method may also ask the process to exit, which others need
-        record.end(*_verdict(error, settings))
+        verdict = _verdict(error, settings)
+        if verdict[0] == "failed" and stop() and not isinstance(error, UserError):
+            return None  # the signal goes to the whole group, and so ends what the method had started, as a compiler
+        record.end(*verdict)
     else:
         strictly = settings.strict and record.audit
         record.end(*(("failed", f"audit: {'; '.join(record.audit)}") if strictly else ("completed",)))
