@@ -189,6 +189,21 @@ def test_a_cluster_that_refuses_the_jobs_is_quoted_in_one_line(tmp_path):
     assert not (out / "slurm").exists()
 
 
+def test_a_folder_that_names_jobs_of_others_ends_none_of_them(tmp_path):
+    """As a copy does, or one that was made to do harm."""
+    out, script = tmp_path / "out", ["--begin=now+1hour", f"--output={tmp_path}/%j.out", "--wrap=true"]
+    held = subprocess.run(["sbatch", "--parsable", *script], capture_output=True, text=True, check=True).stdout.strip()
+    try:
+        assert end(start(out, "--seeds", "0", "--workers", "1"), out)[0] == 0
+        place = submissions.new_place(out)
+        submissions.Submission([held], [path.stem for path in (out / "runs").iterdir()], {}).write(place)
+        assert end(start(out, "--seeds", "0", "--engine", "slurm"), out)[0] == 0
+        assert [job.state for job in queue.jobs([held])] == ["PENDING"]
+        assert not place.exists()
+    finally:
+        slurm("scancel", held)
+
+
 def test_jobs_that_make_nothing_are_not_submitted_for_ever(tmp_path):
     out = tmp_path / "out"
     code, said = end(start(out, "--seeds", "0", "--engine", "slurm", "--slurm", "setup=exit 3"), out)

@@ -15,7 +15,7 @@ ENDED = {
 """States of jobs that will not go on; Slurm forgets such jobs after some minutes: they are gone."""
 SECONDS = 60
 """How long the queue may take to answer."""
-_COLUMNS = ("JobArrayID", "State", "Reason", "NodeList", "RestartCnt", "TimeLeft")
+_COLUMNS = ("JobArrayID", "State", "Reason", "NodeList", "RestartCnt", "TimeLeft", "STDOUT")
 _JOB = re.compile(r"\d+(_\d+)?")
 
 
@@ -35,6 +35,8 @@ class Job:
     """How often it has been requeued."""
     left: str = ""
     """Time until its limit."""
+    log: str = ""
+    """The file that it prints to, with Slurm's own signs for numbers."""
 
     @property
     def alive(self) -> bool:
@@ -63,7 +65,7 @@ def jobs(names: Collection[str]) -> list[Job]:
     command = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "--Format", form]
     known: dict[str, Job] = {}
     for line in _answer(command).splitlines():
-        name, *rest = (part.strip() for part in line.split("|")[: len(_COLUMNS)])
+        name, *rest = (part.strip() for part in line.removesuffix("|").split("|", len(_COLUMNS) - 1))
         if name in names and len(rest) == len(_COLUMNS) - 1:
             known[name] = Job(name, *("" if part in ("None", "N/A", "INVALID") else part for part in rest))
     return [known.get(name, Job(name, "GONE")) for name in names]

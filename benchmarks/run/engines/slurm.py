@@ -270,7 +270,9 @@ def _finish(folder: Path, interrupts: Interrupts) -> None:
     watch, end = status.Watch(folder), time.monotonic() + END_SECONDS
     seen = watch.look()
     over = {place: one.jobs for place, one in submissions.submissions(folder) if seen.endings.keys() >= set(one.runs)}
-    names = {name for jobs in over.values() for name in jobs}
+    places = {name: place for place, jobs in over.items() for name in jobs}
+    # a folder that was copied or made by others may name jobs that are none of its own
+    names = {one.name for one in seen.jobs if one.name in places and _prints_to(one, places[one.name])}
     with contextlib.suppress(queue.QueueError):
         queue.cancel([one.name for one in seen.jobs if one.name in names and one.alive and one.state != "RUNNING"])
     while any(one.alive for one in seen.jobs if one.name in names):
@@ -282,6 +284,13 @@ def _finish(folder: Path, interrupts: Interrupts) -> None:
         sound = not seen.failed
         for place in over:
             submissions.remove(place, all_of_it=sound)
+
+
+def _prints_to(job: queue.Job, place: Path) -> bool:
+    """Whether a job's log lies in this folder."""
+    with contextlib.suppress(OSError):
+        return os.path.samefile(os.path.dirname(job.log), place)
+    return False
 
 
 def _drop_checkpoints(work: Work) -> None:
