@@ -266,13 +266,14 @@ def squeue(tmp_path, monkeypatch):
 
 def test_the_queue_is_read_and_its_silence_told(squeue):
     squeue(
-        "7_0|RUNNING|None|node3|1|3:50:00|\n8_0|PENDING|Priority||0|4:00:00|\nstrange\n7_1|TIMEOUT|None|node1|0|0:00|"
+        "7_0|RUNNING|None|node3|1|3:50:00|/a|b/%j.out|\n8_0|PENDING|Priority||0|4:00:00||\nstrange\n"
+        "7_1|TIMEOUT|None|node1|0|0:00|/a|"
     )
     found = queue.jobs(["7_0", "7_1", "7_2"])
     assert [(one.name, one.state, one.alive) for one in found] == [
         ("7_0", "RUNNING", True), ("7_1", "TIMEOUT", False), ("7_2", "GONE", False)
     ]  # fmt: skip
-    assert (found[0].node, found[0].restarts, found[0].reason) == ("node3", "1", "")
+    assert (found[0].node, found[0].restarts, found[0].reason, found[0].log) == ("node3", "1", "", "/a|b/%j.out")
     squeue("", 1, "slurm_load_jobs error: Unable to contact slurm controller")
     with pytest.raises(queue.QueueError, match="Unable to contact slurm controller"):
         queue.jobs(["7_0"])
@@ -280,17 +281,22 @@ def test_the_queue_is_read_and_its_silence_told(squeue):
 
 def test_the_jobs_of_another_command_are_left_alone(tmp_path, squeue, monkeypatch):
     """Two commands share a folder: whoever ends first takes back only its own jobs that wait, and their folder."""
-    folder = tmp_path / "out"
+    folder, prints = tmp_path / "out", {}
     for names, runs in ((["7_0", "7_1"], ["a", "b"]), (["8_0"], ["b", "c"]), (["9_0"], ["d"])):
-        Submission(names, runs, {}).write(submissions.new_place(folder))
-    squeue("7_0|COMPLETED|None|n|0||\n7_1|PENDING|None||0||\n8_0|PENDING|None||0||\n9_0|PENDING|None||0||")
+        Submission(names, runs, {}).write(place := submissions.new_place(folder))
+        prints |= dict.fromkeys(names, place / "%A_%a_0_log.out")
+
+    def answer(**states):
+        squeue("\n".join(f"{name[1:]}|{state}|None||0||{prints[name[1:]]}|" for name, state in states.items()))
+
+    answer(j7_0="COMPLETED", j7_1="PENDING", j8_0="PENDING", j9_0="PENDING")
     seen = status.Watch(folder, ["a", "b"]).look()
     assert [one.name for one in seen.jobs] == ["7_0", "7_1", "8_0"]
     cancelled = []
 
     def cancel(names):
         cancelled.extend(names)
-        squeue("7_0|COMPLETED|None|n|0||\n7_1|CANCELLED|None||0||\n8_0|PENDING|None||0||\n9_0|PENDING|None||0||")
+        answer(j7_0="COMPLETED", j7_1="CANCELLED", j8_0="PENDING", j9_0="PENDING")
 
     monkeypatch.setattr(queue, "cancel", cancel)
     ended = dict.fromkeys("ab", Ending("completed", None, 1, 1))

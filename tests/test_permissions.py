@@ -49,7 +49,7 @@ def test_what_may_not_be_read_or_written_is_told_in_one_line(tmp_path):
     kept = tmp_path / "kept"
     assert given([*RUN, "--out", kept, "--seeds", "0"])[0][0] == 0
     commands, closed = [], []
-    for part in ("", "runs", "runs/*", "locks", "logs", "checkpoints"):
+    for part in ("", "runs", "runs/*", "locks", "logs", "checkpoints", "slurm"):
         folder = tmp_path / f"closed-{len(closed)}"
         shutil.copytree(kept, folder)
         (place,) = folder.glob(part) if part in ("runs", "runs/*") else [folder / part]
@@ -69,5 +69,5 @@ def test_what_may_not_be_read_or_written_is_told_in_one_line(tmp_path):
             assert code == 2, command
             assert re.fullmatch(r"error: .*Permission denied.*\n", told), command
     codes = [code for code, _ in ended]
-    assert codes == [2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0], "what can be done is done"
-    assert [verify(Store(folder)) for folder, _, _ in closed] == [(runs, []) for runs in (1, 1, 1, 1, 2, 2)]
+    assert codes == [2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0], "what can be done is done"
+    assert [verify(Store(folder)) for folder, _, _ in closed] == [(runs, []) for runs in (1, 1, 1, 1, 2, 2, 2)]

@@ -55,7 +55,9 @@ def new_place(folder: Path) -> Path:
         place = inside(folder, "slurm", name)
         place.parent.mkdir(mode=0o700, exist_ok=True)
         found = place.parent.stat()
-        if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        if found.st_uid != os.getuid():
+            raise UserError(f"{place.parent} is another account's, whose jobs are at work there; give another --out")
+        if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise UserError(f"{place.parent} is open to others, and jobs load what lies there; remove it")
         place.mkdir(mode=0o700)
     return place
@@ -64,12 +66,14 @@ def new_place(folder: Path) -> Path:
 def submissions(folder: Path) -> Iterator[tuple[Path, Submission]]:
     """The submissions of a results folder with their folders, oldest first; what is none is passed over.
 
+    Those of another account are its own and not seen: its jobs show by what they hold and store.
+
     Raises:
         UserError: the folder cannot be read.
     """
     try:
         names = sorted(os.listdir(inside(folder, "slurm")))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None
