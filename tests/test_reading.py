@@ -193,6 +193,15 @@ def test_what_lies_in_another_file_is_not_opened(folder, foreign):
         datasets.prepare(HOPPER, ID)
 
 
+def test_a_size_that_nothing_is_stored_for_is_refused_unread(folder, foreign):
+    foreign(ID)
+    with h5py.File(folder / ID / "data/main_data.hdf5", "r+") as file:
+        del file["episode_1/rewards"]
+        file["episode_1"].create_dataset("rewards", (10**12,), "f8", chunks=(1000,))
+    with pytest.raises(UserError, match="rewards claims 8,000,000,000,000 bytes and stores 0"):
+        datasets.prepare(HOPPER, ID)
+
+
 def test_rows_of_different_lengths_are_refused(folder, foreign):
     foreign(ID, data_format="parquet")
     (path,) = (folder / ID / "data" / "1").glob("*.parquet")

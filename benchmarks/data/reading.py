@@ -33,6 +33,9 @@ FORMATS = ("hdf5", "arrow", "parquet")
 MOST_EPISODES = 1_000_000
 """Of a dataset; metadata that tell of more are wrong."""
 
+MOST_PACKED = 1032
+"""Bytes that one stored byte can stand for (deflate, the algorithm of gzip and zlib)."""
+
 _COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
 _Part = tuple[Mapping[str, Any], dict[str, np.ndarray]]
 """An episode's metadata and columns of it."""
@@ -183,13 +186,17 @@ def _is_specification(found: Any) -> bool:
 
 
 def _own(group: h5py.Group, name: str) -> Any:
-    """A member of a group; ValueError if it lies in another file, which a link or a data set can name."""
+    """A member of a group; ValueError if it lies in another file, which a link or a data set can name, or if it claims
+    a size that nothing is stored for.
+    """
     link = group.get(name, getlink=True)
     if link is None:
         raise ValueError(f"there is no {name}")
     found = group[name] if isinstance(link, h5py.HardLink) else None
     if found is None or (isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)):
         raise ValueError(f"{name} lies in another file, which is not opened")
+    if isinstance(found, h5py.Dataset) and found.nbytes > MOST_PACKED * max(found.id.get_storage_size(), 1):
+        raise ValueError(f"{name} claims {found.nbytes:,} bytes and stores {found.id.get_storage_size():,}")
     return found
 
 
