@@ -34,6 +34,9 @@ _NORMALIZED = "Normalised return (0 random, 1 expert)"
 THRESHOLDS = np.linspace(-0.1, 1.3, 141)
 """Normalised returns at which a performance profile is drawn."""
 
+_OPACITY = 0.48
+"""Of all bands of a panel together, so that what lies behind many of them is still seen."""
+
 Curve = tuple[np.ndarray, np.ndarray]
 """Steps (T,), in thousands, and returns (seeds, T)."""
 
@@ -54,11 +57,11 @@ def learning_curves(board: Board) -> Figure | None:
         figure, panels, free = _panels([*drawn], _STEPS)
         handles: dict[str, Line2D] = {}
         for panel, (task, curves) in zip(panels, drawn.items(), strict=True):
-            end = max(steps[-1] for steps, _ in curves.values() if len(steps))
+            curves = {variant: curve for variant, curve in curves.items() if len(curve[0])}
+            end, opacity = max(steps[-1] for steps, _ in curves.values()), _opacity(len(curves))
             for variant, curve in curves.items():
-                if len(curve[0]):
-                    line = _draw_curve(panel, curve, end, looks[variant.name], variant.label)
-                    handles.setdefault(variant.name, line)
+                line = _draw_curve(panel, curve, end, looks[variant.name], variant.label, opacity)
+                handles.setdefault(variant.name, line)
             for name, line in _reference_lines(panel, board.results, task):
                 handles.setdefault(name, line)
             panel.set_title(style.literal(board.results.title(task)))
@@ -68,14 +71,19 @@ def learning_curves(board: Board) -> Figure | None:
     return figure
 
 
-def _draw_curve(panel: Axes, curve: Curve, end: float, look: style.Look, label: str) -> Line2D:
+def _opacity(bands: int) -> float:
+    """Of one of so many bands, at most that of one of three."""
+    return _OPACITY / max(bands, 3)
+
+
+def _draw_curve(panel: Axes, curve: Curve, end: float, look: style.Look, label: str, opacity: float) -> Line2D:
     """Mean and span of the seeds; over the whole width where there is one evaluation."""
     steps, returns = curve
     marker: dict[str, Any] = {"marker": look.marker, "markevery": max(1, len(steps) // 8), "mec": "white"}
     if len(steps) == 1:
         steps, returns, marker = np.array([0.0, end]), np.repeat(returns, 2, axis=1), {}
     if len(returns) > 1:
-        panel.fill_between(steps, returns.min(0), returns.max(0), color=look.color, alpha=0.16, linewidth=0)
+        panel.fill_between(steps, returns.min(0), returns.max(0), color=look.color, alpha=opacity, linewidth=0)
     (line,) = panel.plot(steps, returns.mean(0), label=style.literal(label), mew=0.5, **look.line, **marker)
     return line
 
@@ -166,7 +174,7 @@ def demonstration_numbers(results: Results) -> Figure | None:
             for variant in variants:
                 found = {b.demos: s for b in boards if len(s := b.scores(variant.name, task))}
                 if found:
-                    line = _draw_numbers(panel, found, looks[variant.name], variant.label)
+                    line = _draw_numbers(panel, found, looks[variant.name], variant.label, _opacity(len(variants)))
                     handles.setdefault(variant.name, line)
             for name, line in _reference_lines(panel, results, task):
                 handles.setdefault(name, line)
@@ -180,11 +188,11 @@ def demonstration_numbers(results: Results) -> Figure | None:
     return figure
 
 
-def _draw_numbers(panel: Axes, found: Mapping[int, np.ndarray], look: style.Look, label: str) -> Line2D:
+def _draw_numbers(panel: Axes, found: Mapping[int, np.ndarray], look: style.Look, label: str, opacity: float) -> Line2D:
     """Mean and span of the seeds (seeds,) at every number of demonstrations."""
     numbers, scores = [*found], [*found.values()]
     low, high = [s.min() for s in scores], [s.max() for s in scores]
-    panel.fill_between(numbers, low, high, color=look.color, alpha=0.16, linewidth=0)
+    panel.fill_between(numbers, low, high, color=look.color, alpha=opacity, linewidth=0)
     marker: dict[str, Any] = {"marker": look.marker, "mec": "white", "mew": 0.5}
     (line,) = panel.plot(numbers, [s.mean() for s in scores], label=style.literal(label), **marker, **look.line)
     return line
