@@ -4,6 +4,9 @@ A table stands between two comments, the first of which says what it is; `test_p
 be written.
 
     <!-- headline FOLDER TASK... -->    mean ± standard deviation of returns: methods down, tasks (none: all) across
+    <!-- switches FOLDER -->            one task: last return with its interval, area under the curve, KL to the expert
+    <!-- verdicts FOLDER -->            how often returns are as a paper's: methods down, verdicts across
+    <!-- published NUMBER -->           all transcribed results at a number of demonstrations
     <!-- returns METHOD FOLDER... -->   one line per task and setting: mean and each seed at the last evaluation
     <!-- variants METHOD FOLDER -->     one line per setting: mean return per task
     <!-- settings METHOD -->            the method's own settings, without those of the shared learner that it keeps
@@ -21,6 +24,7 @@ import re
 import shlex
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,14 +36,17 @@ from benchmarks.cli.experts import list_experts
 from benchmarks.kit.sac import SACConfig
 from benchmarks.plan.configuration import describe
 from benchmarks.plan.registry import find_method
-from benchmarks.reporting.formats import to_markdown
+from benchmarks.reporting.formats import EMPTY, Entry, Row, Table, to_markdown
 from benchmarks.reporting.reading import read
-from benchmarks.reporting.tables import returns_table
+from benchmarks.reporting.results import interval
+from benchmarks.reporting.tables import area_table, imitation_table, published_table, returns_table
+from benchmarks.reporting.verdicts import ABOVE, BELOW, NOT_RUN, REPRODUCED, UNDECIDED, verdict
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- (?!end)([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+VERDICTS = (REPRODUCED, ABOVE, BELOW, UNDECIDED, NOT_RUN)
 TITLES = {name: task.env_id.partition("-")[0] for name, task in TASKS.items()}
 
 
@@ -72,6 +79,47 @@ def headline(page: Path, folder: str, *tasks: str) -> str:
     ]  # raised letters
     marks = [line for line in marks if line[2] in "".join(shown)]
     return "\n".join(shown + [""] * bool(marks) + marks)
+
+
+def switches(page: Path, folder: str) -> str:
+    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    (task,) = board.results.tasks
+    made = {
+        TITLES[task]: returns_table(board),
+        "Area [95%]": area_table(board),
+        "KL / KL random": imitation_table(board),
+    }
+    columns = {
+        heading: {row.label: row.entries[0] for section in found.sections for row in section if not row.quiet}
+        for heading, found in made.items()
+        if found
+    }
+    scores = {variant.label: board.scores(variant.name, task) for variant in board.variants}
+    intervals = {label: interval(found) for label, found in scores.items() if len(found) > 1}
+    columns["95%"] = {label: Entry(f"[{low:,.0f}, {high:,.0f}]") for label, (low, high) in intervals.items()}
+    headings = [heading for heading in dict.fromkeys((TITLES[task], "95%", *made)) if heading in columns]
+    rows = [Row(label, [columns[heading].get(label, EMPTY) for heading in headings]) for label in columns[TITLES[task]]]
+    return _bare(Table("switches", "", ["Method", *headings], [rows]))
+
+
+def verdicts(page: Path, folder: str) -> str:
+    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    found: dict[str, Counter[str]] = {}
+    for variant in board.variants:
+        judged = [one.status for task in board.results.tasks if (one := verdict(board, variant, task))]
+        if set(judged) - {NOT_RUN}:
+            found[variant.label] = Counter(judged)
+    kinds = [
+        kind for kind in (REPRODUCED, ABOVE, BELOW, UNDECIDED, NOT_RUN) if any(kind in of for of in found.values())
+    ]
+    rows = [Row(label, [Entry(str(of[kind] or "")) for kind in kinds]) for label, of in found.items()]
+    return _bare(Table("verdicts", "", ["Method", *kinds], [rows]))
+
+
+def published(page: Path, number: str) -> str:
+    found = published_table(int(number))
+    assert found is not None
+    return _bare(found)
 
 
 def returns(page: Path, method: str, *folders: str) -> str:
@@ -128,7 +176,15 @@ def table(page: Path, file: str) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-KINDS = {kind.__name__: kind for kind in (headline, returns, variants, settings, experts, table)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (headline, switches, verdicts, published, returns, variants, settings, experts, table)
+}
+
+
+def _bare(made: Table) -> str:
+    """A table without its title."""
+    return to_markdown(made).partition("\n")[2].strip()
 
 
 def _finals(folder: str, method: str) -> pd.DataFrame:

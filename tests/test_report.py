@@ -34,7 +34,7 @@ def test_a_report_holds_tables_figures_and_the_page(fill, tmp_path):
     assert max(map(len, text.partition("Report: ")[0].splitlines())) <= 100
     files = {str(path) for path in contents(tmp_path)}
     expected = {"README.md", "report.html"}
-    kinds = ("returns", "normalized", "imitation", "verdicts")
+    kinds = ("returns", "normalized", "imitation", "verdicts", "area")
     expected |= {f"tables/{n}-1-demonstration.{k}" for n in kinds for k in ("md", "tex")}
     expected |= {f"figures/{n}-1-demonstration.svg" for n in ("learning-curves", "aggregates")}
     assert files == expected

@@ -2,6 +2,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+from scipy import stats
 
 from benchmarks.reporting import effort, style, tables
 from benchmarks.reporting.formats import (
@@ -353,6 +354,17 @@ def test_seeds_that_never_arrive_are_no_fast_ones(fill, a_run):
         "NDI+EBM": ("not reached", "1/5"),
         "SAC (true reward)": ("not reached", "0/1"),
     }
+
+
+def test_the_area_is_the_mean_over_all_evaluations(fill, a_run):
+    """Returns grow linearly from 0, so that a final return of 1.8 makes an area of 0.9."""
+    store = fill({("bc", "hopper"): 500})
+    for seed, final in enumerate((1800, 200)):
+        store.write(*a_run("gail", seed=seed, finals=(final, final)))
+    ((row,),) = tables.area_table(arranged(store).at(1)).sections
+    half = stats.t.ppf(0.975, df=1) * np.std([0.9, 0.1], ddof=1) / 2**0.5
+    assert (row.label, row.entries[0].text) == ("GAIL (off-policy)", f"0.50 [{0.5 - half:.2f}, {0.5 + half:.2f}]")
+    assert tables.area_table(arranged(fill({("bc", "ant"): 500})).at(4)) is None
 
 
 def test_what_is_unusual_on_a_task_stands_beside_the_totals(fill):

@@ -66,6 +66,7 @@ def _tables(results: Results) -> list[Table]:
     made += [table] if (table := comparison.planned(results)) else []
     made += [table for board in results.boards if (table := verdicts.verdict_table(board))]
     made += [ablations.ablation_table(found) for board in results.boards for found in ablations.ablations(board)]
+    made += [table for board in results.boards if (table := tables.area_table(board))]
     return made + [table for board in results.boards if (table := effort.effort_table(board))]
 
 

@@ -38,7 +38,7 @@ def protocol(board: Board, variants: Sequence[Variant]) -> list[str]:
         lines += _settings(board, runs[runs["variant"] == variant.name], variant)
     lines += _changes(runs, variants)
     methods = {variant.method for variant in variants}
-    return lines + [f"{note}." for method, note in style.NOTES.items() if method in methods]
+    return lines + list(dict.fromkeys(f"{note}." for method, note in style.NOTES.items() if method in methods))
 
 
 def _demonstrations(board: Board) -> list[str]:

@@ -73,7 +73,16 @@ _DASHES = (_SOLID, _DASHED, _DASH_DOT, _LONG, _DOTTED)
 _FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm", "ndi-kde")
 _LAST = ("sac", "expert")
 
+_NDI = (
+    "NDI: by default log q above a floor that rises, in place of the paper's literal log q; a quarter of each batch is "
+    "demonstrated, the actor begins as a clone of the demonstrator and keeps a cloning loss, the discount is 0.97; it "
+    "has had more trials than the other methods"
+)
+
 NOTES = {
+    "ndi-made": _NDI,
+    "ndi-ebm": _NDI,
+    "ndi-kde": _NDI,
     "gail": "GAIL (off-policy): GAIL's discriminator as the reward of the SAC learner that all methods share, in place "
     "of the on-policy TRPO learner of the original",
     "sac": "SAC (true reward): the shared learner trained on the task's own reward, an oracle and not a contestant",

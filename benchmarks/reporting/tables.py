@@ -11,7 +11,7 @@ from benchmarks.terminal import counted
 from . import notes, statistics
 from .formats import EMPTY, Entry, Row, Table, with_deviation, with_interval
 from .papers import Paper, label, papers
-from .results import Board, family, shipped_reference
+from .results import Board, family, interval, shipped_reference
 from .variants import Variant
 
 KL_NOTE = (
@@ -155,6 +155,45 @@ def imitation_table(board: Board) -> Table | None:
             "Bold: lowest. Methods that clone the demonstrator, too, are helped by that here.",
         ],
     )
+
+
+def area_table(board: Board) -> Table | None:
+    """How much was returned on the way: methods down, tasks across; None where nothing was evaluated on the way."""
+    found = {
+        variant: [areas(board, variant.name, task) for task in board.results.tasks]
+        for variant in board.scored
+        if variant.method not in ("random", "expert")
+    }
+    found = {variant: means for variant, means in found.items() if any(map(len, means))}
+    if not found:
+        return None
+    rows = [
+        Row(v.label, [_area(board, v, *pair) for pair in zip(means, board.results.tasks, strict=True)])
+        for v, means in found.items()
+    ]
+    return Table(
+        f"area-{board.suffix}",
+        "Area under the learning curve" + (f" with {board.told}" if board.demos else ""),
+        ["Method", *map(board.results.title, board.results.tasks)],
+        [rows],
+        [
+            f"Mean normalised return over all evaluations of a run, which lie evenly apart: mean over "
+            f"{counted(board.usual_seeds, 'seed')} with its 95% t interval."
+        ],
+    )
+
+
+def _area(board: Board, variant: Variant, means: np.ndarray, task: str) -> Entry:
+    if not len(means):
+        return EMPTY
+    shown = with_interval(float(means.mean()), *interval(means), "z.2f")
+    return shown._replace(note=notes.unusual(board, variant.name, task))
+
+
+def areas(board: Board, variant: str, task: str) -> np.ndarray:
+    """Mean normalised return over all evaluations of every run that counts, (seeds,); none where there was but one."""
+    by_run = board.curves(variant, task).groupby("run")["normalized"].agg(["mean", "size"])
+    return by_run["mean"][by_run["size"] > 1].dropna().to_numpy(np.float64)
 
 
 def published_table(demos: int) -> Table | None:

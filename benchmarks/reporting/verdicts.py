@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import notes, style
-from .formats import EMPTY, Entry, Row, Table
+from .formats import EMPTY, Entry, Row, Table, with_deviation, with_interval
 from .papers import Paper, papers
 from .results import Board, Sample, family, interval
 from .variants import Variant
@@ -22,7 +22,7 @@ MARGIN = 0.05
 """Differences of so much of the way from random to expert are none."""
 
 RULE = (
-    "Verdict: both sides as shares of the way from the random policy (0) to the expert (1), each by its own "
+    "Shares: both sides as shares of the way from the random policy (0) to the expert (1), each by its own "
     "references, since experts differ. Above or below: our 95% interval lies wholly outside the paper's mean ± "
     f"(its spread + {MARGIN}); reproduced: wholly inside; undecided: partly. One seed decides nothing."
 )
@@ -93,34 +93,39 @@ def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert
 
 
 def verdict_table(board: Board) -> Table | None:
-    """Methods down, tasks across; None where no paper has a number for anything that was run."""
-    tasks, rows = board.results.tasks, []
+    """One line per entry of a paper, by method and task; None where no paper has a number for anything that was run."""
+    tasks, sections = board.results.tasks, []
     differing: dict[str, list[str]] = {}
     sources: dict[str, None] = {}
     for variant in board.variants:
-        found = [verdict(board, variant, task) for task in tasks]
-        if all(one is None or one.status == NOT_RUN for one in found):
+        found = [one for task in tasks if (one := verdict(board, variant, task))]
+        if all(one.status == NOT_RUN for one in found):
             continue
-        rows.append(Row(variant.label, [_entry(board, variant.name, one) if one else EMPTY for one in found]))
-        for one in filter(None, found):
+        sections.append([Row(variant.label, _entries(board, variant.name, one)) for one in found])
+        for one in found:
             sources[f"{one.paper.title}: {one.paper.source}."] = None
             for told in one.differences:
                 differing.setdefault(told, []).append(board.results.title(one.task))
-    if not rows:
+    if not sections:
         return None
     known = (f"{told} ({', '.join(dict.fromkeys(where))})" for told, where in differing.items())
     return Table(
         f"verdicts-{board.suffix}",
         f"Beside the paper's numbers, {board.told}",
-        ["Method", *map(board.results.title, tasks)],
-        [rows],
-        [f"Behind a verdict: our mean share / the paper's. {RULE}", f"Known to differ: {'; '.join(known)}.", *sources],
+        ["Method", "Task", "Published", "Its share", "Our share [95%]", "Seeds", "Verdict"],
+        sections,
+        [RULE, f"Known to differ: {'; '.join(known)}.", *sources],
     )
 
 
-def _entry(board: Board, variant: str, found: Verdict) -> Entry:
+def _entries(board: Board, variant: str, found: Verdict) -> list[Entry]:
     ours = board.scores(variant, found.task, "normalized")
     ours = ours[np.isfinite(ours)]
-    if found.status in (NOT_RUN, FAILED):
-        return Entry(found.status)
-    return Entry(found.status, f"{ours.mean():.2f} / {found.share[0]:.2f}", notes.unusual(board, variant, found.task))
+    return [
+        Entry(board.results.title(found.task)),
+        with_deviation(*found.published, ",.0f"),
+        with_deviation(*found.share, "z.2f"),
+        with_interval(float(ours.mean()), *interval(ours), "z.2f") if len(ours) else EMPTY,
+        Entry(str(len(ours))),
+        Entry(found.status, note=notes.unusual(board, variant, found.task)),
+    ]
