@@ -1,0 +1,58 @@
+"""Differences and shares that pages state, recomputed from the stored rows."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.store.store import Store
+
+ROOT = Path(__file__).parents[1]
+TASKS = ["hopper", "halfcheetah", "walker2d"]
+
+
+def text(page):
+    return " ".join((ROOT / page).read_text().split())
+
+
+def last(folder, method="ndi-made", **changes):
+    """Last returns, (seeds,), by task, of the runs of a folder with exactly these changes of the default."""
+    store = Store(ROOT / "results" / folder)
+    runs = store.runs().set_index("run_id").query("method == @method")
+    chosen = runs[
+        runs["changes"].map(json.loads) == {name.replace("__", "."): value for name, value in changes.items()}
+    ]
+    chosen = chosen.assign(last=store.evaluations().query("final").groupby("run_id")["return"].mean())
+    return {task: own.sort_values("seed")["last"].to_numpy() for task, own in chosen.groupby("task")}
+
+
+def paired(ours, theirs):
+    """Mean difference and scipy's interval, as they are written."""
+    low, high = stats.ttest_rel(ours, theirs).confidence_interval()
+    return [f"{value:,.0f}" for value in (np.mean(ours - theirs), low, high)]
+
+
+def test_what_five_seeds_show_of_the_demonstrated_rows():
+    told = {
+        "halfcheetah": "on HalfCheetah the default is better by {}, with an interval of {} to {} (paired by seed)",
+        "hopper": "On Hopper it is better by {} ({} to {})",
+    }
+    for task, words in told.items():
+        folder = f"search/switches-{task}"
+        without = last(folder, sac__demonstration_fraction=0.0)[task]
+        assert words.format(*paired(last(folder)[task], without)) in text("ndi/README.md")
+
+
+def test_returns_by_the_default_before_weights_were_in_nats():
+    before, now = ([f"{last(folder)[task].mean():,.0f}" for task in TASKS] for folder in ("learner", "desk"))
+    assert "NDI+MADE had {}, {} and {} by it on Hopper".format(*before) in text("ndi/README.md")
+    assert "It has {}, {} and {} now".format(*now) in text("ndi/README.md")
+
+
+def test_what_an_evaluation_adds_to_the_spread_of_returns():
+    returns = (
+        Store(ROOT / "results/variation").evaluations().query("final and method == 'bc'").groupby("run_id")["return"]
+    )
+    share = returns.var(ddof=1).mean() / 10 / returns.mean().var(ddof=1)
+    assert f"the ten episodes of an evaluation {share:.0%}" in text("benchmarks/protocol.md").replace(" %", "%")
