@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import stats
 
+from benchmarks.experts.policy import load_expert
+from benchmarks.experts.rollout import expert_player, rollout
 from benchmarks.store.store import Store
+from benchmarks.tasks import TASKS as KNOWN
 
 ROOT = Path(__file__).parents[1]
 TASKS = ["hopper", "halfcheetah", "walker2d"]
@@ -48,6 +52,16 @@ def test_returns_by_the_default_before_weights_were_in_nats():
     before, now = ([f"{last(folder)[task].mean():,.0f}" for task in TASKS] for folder in ("learner", "desk"))
     assert "NDI+MADE had {}, {} and {} by it on Hopper".format(*before) in text("ndi/README.md")
     assert "It has {}, {} and {} now".format(*now) in text("ndi/README.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("ant", "on Ant these are {} of {}"), ("humanoid", "on Humanoid {} of {} |")]
+)
+def test_how_many_dimensions_are_switches(name, told):
+    player = expert_player(KNOWN[name], load_expert(name))
+    (episode,) = rollout(KNOWN[name], player, [0])
+    same = (episode.observations == np.median(episode.observations, axis=0)).mean(axis=0)
+    assert told.format((same > 0.5).sum(), same.size) in text("ndi/README.md")
 
 
 def test_what_an_evaluation_adds_to_the_spread_of_returns():
