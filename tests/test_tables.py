@@ -147,6 +147,16 @@ def test_published_values_are_complete_and_sourced():
         assert all(len(values) == len(paper.environments) for values in paper.rows.values())
 
 
+def test_a_setting_that_younger_rows_alone_have_is_told_only_where_nothing_else_tells_them_apart(fill, a_run):
+    store = fill({})
+    younger = ['{"rate": 1, "floor": 0}', '{"rate": 2}', '{"rate": 3, "floor": 0}']
+    for place, config in enumerate(younger):
+        store.write(*a_run("ndi-ebm", run_id=f"a{place}", config=config))
+    assert [v.label for v in arranged(store).variants] == [f"NDI+EBM (rate={rate})" for rate in (1, 2, 3)]
+    store.write(*a_run("ndi-ebm", run_id="b", config='{"rate": 2, "floor": 0}'))
+    assert "NDI+EBM (floor=none)" in [v.label for v in arranged(store).variants]
+
+
 def test_settings_of_one_method_are_rows_of_their_own(fill, a_run):
     store = fill({("bc", "hopper"): 800})
     for weight in ("0.005", "0.1", "10.0"):

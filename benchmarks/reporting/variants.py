@@ -76,6 +76,29 @@ def _hub(identities: list[dict[str, str]], names: list[str]) -> dict[str, str]:
     return {name: value for name, value in zip(names, hub, strict=True) if value is not None}
 
 
+def _telling(groups: list[list[dict[str, str]]]) -> list[str]:
+    """What identities of a group differ in, over all groups of a method.
+
+    A name that only some have, and those with one value, tells that their code is younger. It is left out where the
+    others tell the same identities apart.
+    """
+    names: list[str] = []
+    for found in groups:
+        for name in dict.fromkeys(name for identity in found for name in identity):
+            if name not in names and len({identity.get(name) for identity in found}) > 1:
+                names.append(name)
+
+    def apart(told: list[str]) -> list[int]:
+        return [len({tuple(identity.get(name) for name in told) for identity in found}) for found in groups]
+
+    for name in list(names):
+        values = {identity[name] for found in groups for identity in found if name in identity}
+        others = [other for other in names if other != name]
+        if len(values) == 1 and apart(others) == apart(names):
+            names = others
+    return names
+
+
 def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[str]]]:
     """Names and labels of variants, and what they differ in: runs of different settings must not be averaged.
 
@@ -83,13 +106,11 @@ def variants(runs: pd.DataFrame) -> tuple[pd.Series, pd.Series, dict[str, list[s
     the others are told by what they differ in from it, and the one by nothing.
     """
     told = identities(runs)
-    varying: dict[str, list[str]] = {method: [] for method in runs["method"]}
+    groups: dict[str, list[list[dict[str, str]]]] = {method: [] for method in runs["method"]}
     for places in runs.groupby(["method", "task", "demos"]).indices.values():
-        names = varying[runs["method"].iloc[places[0]]]
-        found = list({id(told[row]): told[row] for row in places}.values())
-        for name in dict.fromkeys(name for identity in found for name in identity):
-            if name not in names and len({identity.get(name) for identity in found}) > 1:
-                names.append(name)
+        distinct = list({id(told[row]): told[row] for row in places}.values())
+        groups[runs["method"].iloc[places[0]]].append(distinct)
+    varying = {method: _telling(found) for method, found in groups.items()}
     hubs = {
         method: _hub([told[row] for row in np.flatnonzero(runs["method"] == method)], names)
         for method, names in varying.items()
