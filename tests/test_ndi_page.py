@@ -141,13 +141,13 @@ def test_red_stands_still_by_its_authors_discount_too():
     assert means.max() < 0.05
 
 
-def test_a_floor_that_stays_on_walker2d():
-    returns = sorted(finals("search/switches-walker2d", {"reward.floor_rate": "0"}))
-    assert "With a floor that stays four of five seeds arrive on Walker2d, too, and one ends at 3,965" in " ".join(
-        PAGE.split()
-    )
-    assert (len(returns), returns[0]) == (5, 3965)
-    assert returns[1] > 0.95 * TASKS["walker2d"].expert_return
+def test_a_floor_that_stays_and_more_occupancy_reward_on_walker2d():
+    text = " ".join(PAGE.split())
+    assert "four of five seeds arrive on Walker2d, too; the fifth ends at 3,965 and at 3,590" in text
+    for switch, lowest in (({"reward.floor_rate": "0"}, 3965), ({"reward.lambda_f": "0.5"}, 3590)):
+        returns = sorted(finals("search/switches-walker2d", switch))
+        assert (len(returns), returns[0]) == (5, lowest)
+        assert returns[1] > 0.95 * TASKS["walker2d"].expert_return
 
 
 def test_more_switches_on_hopper():
