@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -130,7 +131,9 @@ def answered(command: Callable[[], Any]) -> None:
         command()
     except UserError as error:
         told = str(error)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP):
+            raise
         told = f"{error.filename}: {error.strerror}"
     else:
         return

@@ -1,5 +1,7 @@
 """Ours against theirs: the tests behind a verdict, the protocol that both sides must share, and the verb."""
 
+import errno
+import os
 from functools import partial
 from types import SimpleNamespace
 
@@ -305,7 +307,7 @@ def test_a_line_over_all_tasks_wants_five_pairs_on_each(fill):
         (("now", "now", "--method", "bd"), "--method bd: no such runs are stored; did you mean bc?"),
         (("now", "--method", "bc", "--against", "bc"), "--against bc: there is nothing but itself to compare it with"),
         (("now", "--against", "gail"), "--against gail: no such runs are stored"),
-        (("now", "now", "--out", "no/such/folder.md"), "cannot write no/such/folder.md"),
+        (("now", "now", "--out", "now/runs"), "cannot write now/runs"),
     ],
 )
 def test_a_mistake_is_one_line(bench, runs, arguments, message):
@@ -315,6 +317,23 @@ def test_a_mistake_is_one_line(bench, runs, arguments, message):
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_a_table_that_cannot_be_written_leaves_the_one_there(bench, runs, tmp_path, monkeypatch):
+    runs("now", [800, 810])
+    (tmp_path / "table.md").write_text("precious")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, _, error = bench("now", "now", "--out", "table.md")
+    assert (code, error) == (
+        2,
+        "error: cannot write table.md: No space left on device; choose another file with --out\n",
+    )
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".md"] == ["table.md"]
+    assert (tmp_path / "table.md").read_text() == "precious"
 
 
 def test_several_may_be_met_at_once(bench, fill):

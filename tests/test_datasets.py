@@ -251,6 +251,15 @@ def test_a_run_learns_from_the_content_that_was_planned_or_not_at_all(built, mon
                 training._demonstrations(Record(cell), Settings(built))
 
 
+def test_folders_too_deep_to_be_listed_are_one_line(monkeypatch):
+    def deep(root, namespace):
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(datasets.local, "_below", deep)
+    with pytest.raises(UserError, match=r"cannot be listed .*tidy up that folder"):
+        datasets.local.ids()
+
+
 def test_no_dataset_of_ones_own_takes_the_id_of_a_published_one(tmp_path):
     with pytest.raises(UserError, match="mujoco/hopper/expert-v0 is the id of a published dataset"):
         record(PENDULUM, "mujoco/hopper/expert-v0", tmp_path)

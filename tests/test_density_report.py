@@ -191,6 +191,8 @@ def test_settings_of_wrong_types_are_named(tmp_path, changes, fault):
     ("spoil", "fault"),
     [
         (lambda rows: rows.assign(earned="much"), "earned: no numbers"),
+        (lambda rows: rows.assign(reward=[["made"]] * len(rows)), "a reward or a behaviour is no name"),
+        (lambda rows: rows.assign(seed="one"), "a seed is no whole number"),
         (lambda rows: rows.assign(earned=np.nan), "a number is not finite"),
         (lambda rows: rows[rows["behaviour"] != "bc"], "lacks behaviours"),
         (lambda rows: rows[(rows["behaviour"] != "random") | (rows["seed"] == 0)], "lacks behaviours"),

@@ -229,6 +229,14 @@ def test_a_reference_is_read_as_it_was_written(runs, tmp_path):
     assert read.evaluations.reset_index(drop=True).equals(results_of(store).evaluations.reset_index(drop=True))
 
 
+@pytest.mark.parametrize("changes", [{"config": 1}, {"episode_ids": None}, {"episode_ids": "0"}])
+def test_a_reference_of_other_kinds_is_told_in_one_line(runs, tmp_path, changes):
+    found, averages = runs("theirs", [500, 700, 900]).averages()
+    gate.write_reference(found.assign(**changes), averages, tmp_path / "reference")
+    with pytest.raises(UserError, match="reference cannot be read"):
+        gate.read_reference(tmp_path / "reference")
+
+
 def test_a_reference_that_cannot_be_written_is_told_in_one_line(runs, tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(UserError, match=r"cannot write to .*taken"):

@@ -1,6 +1,8 @@
 """Final policies: kept beside the rows, verified, and played again to the last bit."""
 
 import json
+import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -17,8 +19,8 @@ from benchmarks.run import runner
 from benchmarks.run.films import film_medians, replay
 from benchmarks.run.policies import Sampled, packed, play, unpacked
 from benchmarks.run.settings import Settings
-from benchmarks.store import merging, policies
-from benchmarks.store.store import Store
+from benchmarks.store import merging, policies, schema
+from benchmarks.store.store import SetAside, Store
 from benchmarks.store.verification import verify
 from benchmarks.tasks import TASKS
 
@@ -120,6 +122,39 @@ def test_every_run_keeps_its_policy_and_gives_its_returns_again(stored):
         with pytest.raises(UserError, match="has no policy: none was kept"):
             replay(stored, record)
     assert not [found for found in verify(stored)[1] if found.wrong]
+
+
+def test_a_task_of_ones_own_is_named_by_the_user_and_never_by_a_row(stored, tmp_path, monkeypatch, bench, a_run):
+    record, *_ = of(stored, "bc")
+    own = replace(TASKS[record["task"]], name="mine")
+    played, returns = replay(stored, record | {"task": "mine"}, task=own)
+    np.testing.assert_array_equal(played.returns, returns)
+    monkeypatch.chdir(tmp_path)
+    source = "from dataclasses import replace\nfrom benchmarks.tasks import TASKS\n"
+    (tmp_path / "own_tasks.py").write_text(f"{source}OTHER = replace(TASKS['hopper'], name='other')\n")
+    told = bench("play", record["run_id"], stored.folder, "--task", "own_tasks:OTHER")[2]
+    assert told == f"error: --task own_tasks:OTHER is other, the run is of {record['task']}\n"
+    (tmp_path / "evil.py").write_text("open('run', 'w')")
+    with monkeypatch.context() as careless:
+        careless.setattr(schema, "NAME", re.compile(".*"))
+        Store(tmp_path / "planted").write(*a_run("bc", "evil:TASK", run_id="x"))
+    with pytest.raises(SetAside, match="its task or its method is no name"):  # a warning elsewhere
+        bench("play", "x", "planted")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_film_is_not_written_to_where_a_link_leads(tmp_path, bench):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "out" / "films").mkdir(parents=True)
+    (tmp_path / "out" / "films" / f"{TASK.name}-expert.gif").symlink_to(tmp_path / "precious")
+    (tmp_path / "planted").mkdir()
+    (tmp_path / "planted" / "films").symlink_to(tmp_path / "out", target_is_directory=True)
+    for folder in ("out", "planted"):
+        code, _, error = bench("render", TASK.name, tmp_path / folder)
+        assert code == 2
+        assert "cannot write to" in error
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["films"]
 
 
 def test_policies_may_be_left_out(tmp_path):

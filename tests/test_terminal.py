@@ -65,6 +65,14 @@ def test_a_command_is_given_again_as_it_was_given(monkeypatch, session, given, a
     assert terminal.command_again() == again
 
 
+@pytest.mark.parametrize("verb", [("store", "ls"), ("report",), ("status",)])
+def test_a_name_that_is_too_long_is_one_line(bench, verb):
+    code, _, error = bench(*verb, "x" * 300)
+    assert code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
 def test_labels_of_files_put_no_codes_into_listings(tmp_path, a_run, bench):
     evil = "\x1b[2Jgone"
     run, rows = a_run()

@@ -93,6 +93,13 @@ def test_given_again_it_only_measures(trained, monkeypatch):
     assert training.train(PENDULUM.name, folder, Console(quiet=True), 90, 4, SMALL, episodes=2) == card
 
 
+def test_another_training_does_not_replace_the_expert_of_a_folder(trained):
+    folder, card = trained
+    with pytest.raises(UserError, match=f"{PENDULUM.name} of another training; choose another --out"):
+        training.train(PENDULUM.name, folder, Console(quiet=True), 90, 5, SMALL, episodes=2)
+    assert model_card(PENDULUM.name, folder)["sha256"] == card["sha256"]
+
+
 def test_networks_that_are_no_experts_are_refused_before_training(tmp_path):
     with pytest.raises(UserError, match=r"two hidden layers; .* --set sac\.sac\.hidden=\[256,256\]"):
         training.train(PENDULUM.name, tmp_path, Console(quiet=True), 90, 0, ["sac.sac.hidden=[8]"])
@@ -200,6 +207,9 @@ def test_an_interrupted_training_says_how_to_go_on(bench, tmp_path, monkeypatch)
     [
         (("train", "hoper"), "unknown task hoper: did you mean hopper?"),
         (("train", "hopper", "--set", "sac.sac.batchsize=3"), "did you mean sac.batch_size?"),
+        (("train", "hopper", "--steps", "10000000000000"), "--steps: "),
+        (("train", "hopper", "--seed", "10000000000000"), "--seeds: "),
+        (("list", "--from", "nowhere"), "there is no folder nowhere"),
         (("measure", "hopper", "--from", "nowhere"), "there is no expert of hopper in nowhere"),
         (("publish", "hopper", "--from", "nowhere"), "there is no expert of hopper in nowhere"),
     ],

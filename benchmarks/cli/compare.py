@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmarks.files import whole_file
 from benchmarks.kit.errors import UserError
 from benchmarks.terminal import console
 
@@ -65,7 +66,7 @@ def compare(
     missing = meetings.missing(ours, theirs, pairs)
     remarks = comparison.notes(ours, theirs, matches)
     if missing:
-        remarks.append(f"Only on the other side: {', '.join(missing)}.")
+        remarks.append(f"Only on the other side: {'; '.join(dict.fromkeys(missing))}.")
     show(comparison.comparison_table(matches, totals, level, margin, remarks), out)
 
 
@@ -77,7 +78,8 @@ def show(table: Table, out: Path | None) -> None:
         console.print(part)
     if out is not None:
         try:
-            out.write_text(to_markdown(table), encoding="utf-8")
+            with whole_file(out) as file:
+                file.write(to_markdown(table).encode())
         except OSError as error:
             raise UserError(f"cannot write {out}: {error.strerror}; choose another file with --out") from None
 

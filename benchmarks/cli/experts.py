@@ -37,6 +37,8 @@ def list_experts(
 ) -> None:
     """List the experts with how they were trained and what they return (mean ± standard error)."""
     folder = folder or experts.FOLDER
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; `ndi-bench experts train TASK --out {folder}` would make it")
     names = list(dict.fromkeys([*TASKS, *sorted(path.stem for path in folder.glob("*.safetensors"))]))
     if as_json:
         print_json({name: experts.model_card(name, folder) for name in names if experts.has_expert(name, folder)})

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from benchmarks.files import inside
+from benchmarks.kit.errors import UserError, writing
+from benchmarks.tasks import Task
 from benchmarks.terminal import console, counted, say, table
 
 from .store import QUICK, Folder
+
+Own = Annotated[str | None, typer.Option("--task", help="The run's task, where it is not registered: my_module:TASK.")]
 
 
 def play(
@@ -20,6 +26,7 @@ def play(
     sampled: Annotated[
         bool, typer.Option("--sampled", help="Draw the actions from the policy. Runs are evaluated by their mean.")
     ] = False,
+    task: Own = None,
 ) -> None:
     """Evaluate the final policy of a run anew, and compare the returns with the stored ones, bit for bit.
 
@@ -32,7 +39,7 @@ def play(
 
     store = frame.opened(folder)
     record = frame.one(store.runs(), run)
-    played, stored = replay(store, record, device, sampled)
+    played, stored = replay(store, record, device, sampled, _own(task, record))
     shown = table("Episode", "Seed", "Stored return", "Return now", "")
     for episode, (before, now) in enumerate(zip(stored, played.returns, strict=True)):
         same = "" if before == now else "differs"
@@ -63,6 +70,7 @@ def render(
         typer.Option(help="FILE.gif, .webp, or .mp4 with the extra `video`. Default: films/ in the results folder."),
     ] = None,
     episode: Annotated[int, typer.Option(min=0, help="Which evaluation episode.")] = 0,
+    task: Own = None,
 ) -> None:
     """Film the final policy of a run beside the expert, both from the same start; or the expert of a task alone.
 
@@ -76,11 +84,29 @@ def render(
     from benchmarks.store import frame
 
     if has_expert(name):
-        path = out or folder / "films" / f"{name}-expert.gif"
+        path = out or _place(folder, f"{name}-expert.gif")
         films.film_expert(registry.find_task(name), path, episode)
     else:
         store = frame.opened(folder)
         record = frame.one(store.runs(), name)
-        path = out or folder / "films" / f"{record['run_id']}.gif"
-        films.film_run(store, record, path, episode)
+        path = out or _place(folder, f"{record['run_id']}.gif")
+        films.film_run(store, record, path, episode, task=_own(task, record))
     say(f"Film: {path}")
+
+
+def _place(folder: Path, name: str) -> Path:
+    """Where a film lies that is given no other place; nothing that a link names is written."""
+    with writing(folder / "films"):
+        return inside(folder, "films", name)
+
+
+def _own(reference: str | None, record: Mapping[str, Any]) -> Task | None:
+    """The task that the user names for a run; a row's own is a name alone, and never a module to import."""
+    from benchmarks.plan.registry import find_task  # not for help
+
+    if reference is None:
+        return None
+    found = find_task(reference)
+    if found.name != record["task"]:
+        raise UserError(f"--task {reference} is {found.name}, the run is of {record['task']}")
+    return found

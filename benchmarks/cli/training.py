@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.experts import expert_hash
+from benchmarks.experts import expert_hash, has_expert, model_card
 from benchmarks.experts.measure import EPISODES, measure_returns
 from benchmarks.experts.policy import ExpertPolicy, export
 from benchmarks.experts.snapshots import keep_if_best, read_snapshot
@@ -65,21 +65,22 @@ def train(
         The model card; None if interrupted.
 
     Raises:
-        UserError: a name or setting is wrong, the networks are not those of an expert, or the training failed.
+        UserError: a name or setting is wrong, the folder has another expert, or the training failed.
     """
     task = registry.find_task(task_reference)
     profile = Profile(
         name="experts",
         tasks=(task_reference,),
         methods=(METHOD,),
-        seeds=(seed,),
-        steps=steps or BUDGETS * task.budget,
+        seeds=(0,),
         evaluations=EVALUATIONS,
         eval_episodes=EVALUATION_EPISODES,
-    ).with_settings(changes)
+    )
+    profile = profile.changed(seeds=(seed,), steps=steps or BUDGETS * task.budget).with_settings(changes)
     (run,) = runs = grid.expand(profile, lambda task, choice: None, expert_hash)
     if len(settings(run.config)["sac.hidden"]) != 2:
         raise UserError("an expert has two hidden layers; give two numbers, such as --set sac.sac.hidden=[256,256]")
+    _refuse_to_replace(run, folder)
     remaining, _ = grid.pending(runs, Store(folder).status, grid.RETRIABLE)
     how = pool.Settings(folder, checkpoint_minutes=checkpoint_minutes, keep=keep_if_best)
     outcome = pool.run_cells(grid.cells(remaining), how, 1, console)
@@ -97,6 +98,13 @@ def train(
     return export(task.name, weights, card, folder)
 
 
+def _refuse_to_replace(run: grid.Run, folder: Path) -> None:
+    """Raise UserError if the folder has an expert of the task that another run has made."""
+    name = run.task.name
+    if has_expert(name, folder) and model_card(name, folder).get("run_id") != run.run_id:
+        raise UserError(f"{folder} has an expert of {name} of another training; choose another --out for this one")
+
+
 def _for_all_observations(weight: np.ndarray, task: Task) -> np.ndarray:
     """First layer (units, d) of a policy that sees the first n of d dimensions (units, n): the others count nothing."""
     (size,) = spaces_of(task)[0].shape
@@ -110,6 +118,7 @@ def _card(run: grid.Run, stored: Mapping[str, Any], kept: int, policy: ExpertPol
     layers = f"{policy.hidden_0.out_features} and {policy.hidden_1.out_features}"
     return {
         "env_id": run.task.env_id,
+        "run_id": run.run_id,
         "algorithm": "SAC (the suite's own, true reward)",
         "steps": kept,
         "seed": run.seed,

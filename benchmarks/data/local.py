@@ -90,7 +90,7 @@ def ids() -> list[str]:
     root = folder()
     try:
         found = sorted(_below(root, ""), key=lambda name: (name.rpartition("-v")[0], int(name.rpartition("-v")[2])))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"the datasets in {root} cannot be listed ({in_one_line(error)}); tidy up that folder"
         ) from error

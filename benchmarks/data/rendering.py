@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import gymnasium as gym
 import numpy as np
@@ -72,7 +73,12 @@ def film(task: Task, clips: Sequence[Clip], path: Path, seconds: float = np.inf)
         most = None if np.isinf(seconds) else max(1, round(seconds * rate))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            writer(path, itertools.islice(_side_by_side(each, clips), most), rate)
+            half = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
+            try:
+                writer(half, itertools.islice(_side_by_side(each, clips), most), rate)
+                os.replace(half, path)
+            finally:
+                half.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another file") from error
 

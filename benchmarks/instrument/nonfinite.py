@@ -65,6 +65,8 @@ class ContainedPolicy:
     def act(self, observations: Tensor) -> Tensor:
         """Actions (L, N, A); see `contract.Policy`."""
         actions = self._policy.act(observations)
+        if not isinstance(actions, Tensor):
+            raise TypeError(f"a policy's act must return a tensor, it returned {actions!r:.80}")
         finite = torch.isfinite(actions)
         if not finite.all():
             for lane in (~finite.flatten(1).all(1)).nonzero()[:, 0].tolist():

@@ -115,6 +115,10 @@ def _fault(rows: pd.DataFrame) -> str | None:
     numbers = ("level", "return", *_STATISTICS)
     if lacking := {"reward", "seed", "behaviour", *numbers} - set(rows):
         return f"it lacks {', '.join(sorted(lacking))}"
+    if not all(rows[name].map(lambda value: isinstance(value, str)).all() for name in ("reward", "behaviour")):
+        return "a reward or a behaviour is no name"
+    if not pd.api.types.is_integer_dtype(rows["seed"]):
+        return "a seed is no whole number"
     if strange := [name for name in numbers if not pd.api.types.is_numeric_dtype(rows[name])]:
         return f"{', '.join(strange)}: no numbers"
     if strange := [name for name, kind in _SETTINGS.items() if not isinstance(rows.attrs.get(name), kind)]:

@@ -114,11 +114,14 @@ def read_reference(folder: Path) -> Results:
     """
     try:
         runs, averages = (pd.read_parquet(folder / name) for name in FRAMES)
+        listed = runs["episode_ids"].map(lambda ids: isinstance(ids, np.ndarray)).all()
+        if not (listed and all(map(pd.api.types.is_numeric_dtype, (averages["return"], averages["normalized"])))):
+            raise ValueError("a column is of another kind")
         # before version 6 of the rows every seed had the draw of its number
         return Results.of(runs if "draw" in runs else runs.assign(draw=runs["seed"]), averages)
     except FileNotFoundError:
         raise UserError(f"there is no reference in {folder}; `ndi-bench gate --save` makes one") from None
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # pyarrow's errors are ValueErrors
         raise UserError(f"the reference in {folder} cannot be read ({in_one_line(error)}); restore it") from None
 
 

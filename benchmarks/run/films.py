@@ -26,7 +26,7 @@ SECONDS = 4.0
 
 
 def replay(
-    store: Store, record: Mapping[str, Any], device: str | None = None, sampled: bool = False
+    store: Store, record: Mapping[str, Any], device: str | None = None, sampled: bool = False, task: Task | None = None
 ) -> tuple[Played, np.ndarray]:
     """The last evaluation of a stored run anew, from its kept policy, and the returns (E,) that are stored.
 
@@ -35,6 +35,7 @@ def replay(
         record: its columns.
         device: where the policy computes; default: where it was evaluated.
         sampled: draw the actions from the policy, where runs are evaluated by their mean.
+        task: the run's own; default: the registered one of its name.
 
     Raises:
         UserError: no policy was kept, it is not the one that was stored, there is no such device here, or the
@@ -43,7 +44,7 @@ def replay(
     device = device or str(record["device"]).partition(" ")[0]
     if not is_here(device):
         raise UserError(f"the run was evaluated on {record['device']} and there is no {device} here; give --device cpu")
-    task, data = registry.find_task(record["task"]), policies.read(store.folder, record)
+    task, data = task or registry.find_task(record["task"]), policies.read(store.folder, record)
     rows = store.evaluations()
     stored = rows.loc[(rows["run_id"] == record["run_id"]) & rows["final"], "return"].to_numpy()
     lanes = int(record["lanes"])
@@ -56,14 +57,21 @@ def replay(
         raise UserError(f"the policy of {record['run_id']} does not fit {task.name} as it is here: {reason}") from error
 
 
-def film_run(store: Store, record: Mapping[str, Any], path: Path, episode: int = 0, seconds: float = np.inf) -> None:
+def film_run(
+    store: Store,
+    record: Mapping[str, Any],
+    path: Path,
+    episode: int = 0,
+    seconds: float = np.inf,
+    task: Task | None = None,
+) -> None:
     """Film an evaluation episode of a stored run beside the expert's from the same start.
 
     Raises:
         UserError: as `replay`; there is no such episode, no renderer, or the file cannot be written.
     """
-    task = registry.find_task(record["task"])
-    played, _ = replay(store, record)
+    task = task or registry.find_task(record["task"])
+    played, _ = replay(store, record, task=task)
     own = _clip(played, episode, f"{record['label']}, seed {record['seed']}")
     film(task, [own, *_of_the_expert(task, episode)], path, seconds)
 
