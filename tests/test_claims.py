@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -62,6 +63,16 @@ def test_how_many_dimensions_are_switches(name, told):
     (episode,) = rollout(KNOWN[name], player, [0])
     same = (episode.observations == np.median(episode.observations, axis=0)).mean(axis=0)
     assert told.format((same > 0.5).sum(), same.size) in text("ndi/README.md")
+
+
+def test_what_ant_asks_of_a_density():
+    scores = pd.read_parquet(ROOT / "results/density/ant-d1-e1c7c2f4/scores.parquet")
+    means = scores.groupby(["reward", "behaviour", "level"])["mean"].mean()
+    told = "Where the demonstrations have {:.1f} nats by MADE and {:.1f} by the energy model, a clone has {:.0f} and "
+    told += "{:.0f}, and random actions {:,.0f} and {:.0f}"
+    seen = [("demonstrations", 0), ("bc", means["made", "bc"].index.max()), ("random", 0)]
+    numbers = [means[density, *behaviour] + 0.0 for behaviour in seen for density in ("made", "ebm")]
+    assert told.format(*numbers) in text("ndi/README.md")
 
 
 def test_what_an_evaluation_adds_to_the_spread_of_returns():

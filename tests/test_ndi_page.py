@@ -176,12 +176,15 @@ def test_a_kernel_does_not_do():
     assert [f"{value:,.0f}" for value in wide] == ["3,197", "1,021", "2,838"]
 
 
+ESTIMATES = ("distance", "particles", "learned")
+
+
 def test_the_occupancy_reward_does_not_carry_past_standing_still():
     folder, text = "search/hopper-entropy", " ".join(PAGE.split())
     assert "Without r_f every seed stands still at about 1,000" in text
     assert "At 0.5 nats per nat it does so with every estimate, too" in text
     still = [{"reward.lambda_f": "0"}]
-    still += [{"reward.entropy": entropy, "reward.lambda_f": "0.5"} for entropy in ("distance", "particles", "learned")]
+    still += [{"reward.entropy": entropy, "reward.lambda_f": "0.5"} for entropy in (*ESTIMATES, "raw-distance")]
     for arm in still:
         assert finals(folder, arm).between(990, 1010).tolist() == [True] * 3
 
