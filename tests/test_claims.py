@@ -65,7 +65,7 @@ def test_how_many_dimensions_are_switches(name, told):
     assert told.format((same > 0.5).sum(), same.size) in text("ndi/README.md")
 
 
-def test_what_ant_asks_of_a_density():
+def test_what_ant_and_humanoid_ask_of_a_density():
     scores = pd.read_parquet(ROOT / "results/density/ant-d1-e1c7c2f4/scores.parquet")
     means = scores.groupby(["reward", "behaviour", "level"])["mean"].mean()
     told = "Where the demonstrations have {:.1f} nats by MADE and {:.1f} by the energy model, a clone has {:.0f} and "
@@ -73,6 +73,13 @@ def test_what_ant_asks_of_a_density():
     seen = [("demonstrations", 0), ("bc", means["made", "bc"].index.max()), ("random", 0)]
     numbers = [means[density, *behaviour] + 0.0 for behaviour in seen for density in ("made", "ebm")]
     assert told.format(*numbers) in text("ndi/README.md")
+    scores = pd.read_parquet(ROOT / "results/density/humanoid-d1-a49727e9/scores.parquet")
+    means = scores.groupby(["reward", "behaviour", "level"])["mean"].mean()
+    seen = [("demonstrations", 0), ("held-out block", 0), ("bc", means["made", "bc"].index.max())]
+    numbers = [means[density, *behaviour] + 0.0 for density in ("made", "ebm") for behaviour in seen]
+    told = "MADE gives its demonstrations {:.0f} nats, a held-out block of the same trajectory {:.0f} and a clone {:,.0f}; "
+    told += "the energy model {:.0f}, {:.0f} and {:.0f}"
+    assert told.format(*numbers).replace("model -0,", "model 0,") in text("ndi/README.md")
 
 
 def test_what_an_evaluation_adds_to_the_spread_of_returns():

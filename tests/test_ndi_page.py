@@ -185,6 +185,12 @@ def test_the_occupancy_reward_does_not_carry_past_standing_still():
     assert "At 0.5 nats per nat it does so with every estimate, too" in text
     still = [{"reward.lambda_f": "0"}]
     still += [{"reward.entropy": entropy, "reward.lambda_f": "0.5"} for entropy in (*ESTIMATES, "raw-distance")]
+    still.append({"reward.lambda_f": "5", "reward.entropy": "distance"})
+    rows = Store(ROOT / "results" / folder).evaluations()
+    more = rows[rows["run_id"].isin(finals(folder, still[-1]).index)].groupby(["run_id", "step"])["return"].mean()
+    assert "one seed runs at 12,000 steps, with 2,726, and has gone back to standing still at 16,000" in text
+    assert sorted(more.round())[-1] == 2726
+    assert more.unstack()[[8_000, 16_000, 20_000]].max().max() < 1010
     for arm in still:
         assert finals(folder, arm).between(990, 1010).tolist() == [True] * 3
 
