@@ -77,8 +77,8 @@ def test_what_ant_and_humanoid_ask_of_a_density():
     means = scores.groupby(["reward", "behaviour", "level"])["mean"].mean()
     seen = [("demonstrations", 0), ("held-out block", 0), ("bc", means["made", "bc"].index.max())]
     numbers = [means[density, *behaviour] + 0.0 for density in ("made", "ebm") for behaviour in seen]
-    told = "MADE gives its demonstrations {:.0f} nats, a held-out block of the same trajectory {:.0f} and a clone {:,.0f}; "
-    told += "the energy model {:.0f}, {:.0f} and {:.0f}"
+    told = "MADE gives its demonstrations {:.0f} nats, a held-out block of the same trajectory {:.0f} and a clone "
+    told += "{:,.0f}; the energy model {:.0f}, {:.0f} and {:.0f}"
     assert told.format(*numbers).replace("model -0,", "model 0,") in text("ndi/README.md")
 
 
