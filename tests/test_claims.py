@@ -82,6 +82,17 @@ def test_what_ant_and_humanoid_ask_of_a_density():
     assert told.format(*numbers).replace("model -0,", "model 0,") in text("ndi/README.md")
 
 
+def test_the_literal_reward_does_not_learn_to_run_in_more_steps():
+    store = Store(ROOT / "results/search/literal-halfcheetah")
+    rows = store.evaluations().groupby(["run_id", "step"])["return"].mean().unstack()
+    runs = store.runs().set_index("run_id").sort_values("seed")
+    alone = runs["changes"].map(lambda changes: "cloned" in changes)
+    told = [[f"{value:,.0f}" for value in rows.loc[runs.index[chosen], 100_000]] for chosen in (~alone, alone)]
+    assert "Three seeds end at {}, {} and {}".format(*told[0]) in text("ndi/README.md")
+    assert "demonstrated rows end at {} and {}, and return less than 10".format(*told[1]) in text("ndi/README.md")
+    assert rows.loc[runs.index[alone]].max().max() < 10
+
+
 def test_what_an_evaluation_adds_to_the_spread_of_returns():
     returns = (
         Store(ROOT / "results/variation").evaluations().query("final and method == 'bc'").groupby("run_id")["return"]
