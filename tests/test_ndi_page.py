@@ -191,6 +191,9 @@ def test_the_occupancy_reward_does_not_carry_past_standing_still():
     assert "one seed runs at 12,000 steps, with 2,726, and has gone back to standing still at 16,000" in text
     assert sorted(more.round())[-1] == 2726
     assert more.unstack()[[8_000, 16_000, 20_000]].max().max() < 1010
+    assert "At 5 by the learned critic two stand still, too, and one ends at 11" in text
+    hurt = sorted(finals(folder, {"reward.lambda_f": "5", "reward.entropy": "learned"}))
+    assert (hurt[0], [990 < value < 1010 for value in hurt[1:]]) == (11, [True, True])
     for arm in still:
         assert finals(folder, arm).between(990, 1010).tolist() == [True] * 3
 
