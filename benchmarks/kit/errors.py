@@ -1,7 +1,6 @@
 """The exceptions that are shown to the user as a single line, without a traceback."""
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -27,9 +26,6 @@ def writing(folder: object) -> Iterator[None]:
         reason += "" if place == str(folder) or place in reason else f" ({place})"
         raise UserError(f"cannot write to {folder}: {reason}; make room there or choose another folder") from None
 
-
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-"""How tasks and methods are called: lower case, words joined by hyphens."""
 
 LONGEST = 500
 """Characters of an error that are shown and stored."""

@@ -12,13 +12,14 @@ import hashlib
 import importlib
 import importlib.util
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from benchmarks.kit.errors import NAME, UserError, in_one_line, near_miss
+from benchmarks.kit.errors import UserError, in_one_line, near_miss
 from benchmarks.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ TASK_GROUP = "ndi_bench.tasks"
 
 SUITE = "ndi-bench"
 """The suite's own package."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def method_names() -> list[str]:
@@ -275,7 +278,7 @@ def _check_kind(owner: str, item: Any, kind: type[Any]) -> None:
     """Refuse what is of another kind, or has a name that is none."""
     if not isinstance(item, kind):
         raise UserError(f"{owner} must be a {kind.__module__}.{kind.__name__}, it is a {type(item).__name__}")
-    if not isinstance(item.name, str) or not NAME.fullmatch(item.name):
+    if not isinstance(item.name, str) or not _NAME.fullmatch(item.name):
         raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
 
 

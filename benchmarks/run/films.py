@@ -44,7 +44,7 @@ def replay(
     device = device or str(record["device"]).partition(" ")[0]
     if not is_here(device):
         raise UserError(f"the run was evaluated on {record['device']} and there is no {device} here; give --device cpu")
-    task, data = task or registry.find_task(record["task"]), policies.read(store.folder, record)
+    task, data = task or _registered(record), policies.read(store.folder, record)
     rows = store.evaluations()
     stored = rows.loc[(rows["run_id"] == record["run_id"]) & rows["final"], "return"].to_numpy()
     lanes = int(record["lanes"])
@@ -70,10 +70,18 @@ def film_run(
     Raises:
         UserError: as `replay`; there is no such episode, no renderer, or the file cannot be written.
     """
-    task = task or registry.find_task(record["task"])
+    task = task or _registered(record)
     played, _ = replay(store, record, task=task)
     own = _clip(played, episode, f"{record['label']}, seed {record['seed']}")
     film(task, [own, *_of_the_expert(task, episode)], path, seconds)
+
+
+def _registered(record: Mapping[str, Any]) -> Task:
+    """The task of a row's name; a row may be anybody's, so that no module is imported for it."""
+    name = record["task"]
+    if ":" in name:
+        raise UserError(f"{record['run_id']}: its task {name!r} is no name, and no module is imported for a stored row")
+    return registry.find_task(name)
 
 
 def film_expert(task: Task, path: Path, episode: int) -> None:
