@@ -38,15 +38,15 @@ from benchmarks.plan.configuration import describe
 from benchmarks.plan.registry import find_method
 from benchmarks.reporting.formats import EMPTY, Entry, Row, Table, to_markdown
 from benchmarks.reporting.reading import read
-from benchmarks.reporting.results import interval
+from benchmarks.reporting.results import Board, interval
 from benchmarks.reporting.tables import area_table, imitation_table, published_table, returns_table
-from benchmarks.reporting.verdicts import ABOVE, BELOW, NOT_RUN, REPRODUCED, UNDECIDED, verdict
+from benchmarks.reporting.verdicts import ABOVE, BELOW, FAILED, NOT_RUN, ONE_SEED, REPRODUCED, UNDECIDED, verdict
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- (?!end)([^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-VERDICTS = (REPRODUCED, ABOVE, BELOW, UNDECIDED, NOT_RUN)
+VERDICTS = (REPRODUCED, ABOVE, BELOW, UNDECIDED, ONE_SEED, FAILED, NOT_RUN)
 TITLES = {name: task.env_id.partition("-")[0] for name, task in TASKS.items()}
 
 
@@ -67,7 +67,7 @@ def renewed(text: str, page: Path) -> str:
 
 
 def headline(page: Path, folder: str, *tasks: str) -> str:
-    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    board = _board(folder)
     lines = to_markdown(returns_table(board)).splitlines()
     rows = [line.split("|") for line in lines if line.startswith("|") and "*NDI paper" not in line]
     wanted = {"", "Method", *(TITLES[task] for task in tasks or board.results.tasks)}
@@ -82,7 +82,7 @@ def headline(page: Path, folder: str, *tasks: str) -> str:
 
 
 def switches(page: Path, folder: str) -> str:
-    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    board = _board(folder)
     (task,) = board.results.tasks
     made = {
         TITLES[task]: returns_table(board),
@@ -103,15 +103,13 @@ def switches(page: Path, folder: str) -> str:
 
 
 def verdicts(page: Path, folder: str) -> str:
-    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    board = _board(folder)
     found: dict[str, Counter[str]] = {}
     for variant in board.variants:
         judged = [one.status for task in board.results.tasks if (one := verdict(board, variant, task))]
         if set(judged) - {NOT_RUN}:
             found[variant.label] = Counter(judged)
-    kinds = [
-        kind for kind in (REPRODUCED, ABOVE, BELOW, UNDECIDED, NOT_RUN) if any(kind in of for of in found.values())
-    ]
+    kinds = [kind for kind in VERDICTS if any(kind in of for of in found.values())]
     rows = [Row(label, [Entry(str(of[kind] or "")) for kind in kinds]) for label, of in found.items()]
     return _bare(Table("verdicts", "", ["Method", *kinds], [rows]))
 
@@ -180,6 +178,12 @@ KINDS = {
     kind.__name__: kind
     for kind in (headline, switches, verdicts, published, returns, variants, settings, experts, table)
 }
+
+
+def _board(folder: str) -> Board:
+    """The results of a folder whose runs all have the same number of demonstrations."""
+    (board,) = read(ROOT / "results" / folder, Console(file=io.StringIO())).boards
+    return board
 
 
 def _bare(made: Table) -> str:

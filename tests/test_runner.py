@@ -200,7 +200,6 @@ def test_a_failing_method_fails_all_its_lanes(tmp_path, capsys, fault, error):
 
 
 def test_a_failure_after_the_request_to_stop_may_be_of_the_same_signal_and_is_not_stored(tmp_path, capsys):
-    # Ctrl-C, scancel and a batch system's warning end a compiler at work, too
     assert runner.run_cell(a_cell(fault="raise", at=AT), Settings(tmp_path), stop=after(AT)) is None
     assert "Traceback" in capsys.readouterr().err
     assert Store(tmp_path).runs().empty
@@ -316,7 +315,8 @@ def test_a_breach_of_the_contract_is_named(tmp_path, fault, message):
 
 def test_notes_of_another_kind_cost_no_run(tmp_path):
     runner.run_cell(a_cell(fault="odd notes", at=AT), Settings(tmp_path))
-    assert ((runs := Store(tmp_path).runs())["status"] == "completed").all()
+    runs = Store(tmp_path).runs()
+    assert (runs["status"] == "completed").all()
     assert all("<object object" in json.loads(versions)["5"] for versions in runs["versions"])
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.files import inside
-from benchmarks.kit.errors import UserError, writing
+from benchmarks.kit.errors import UserError
 from benchmarks.tasks import Task
 from benchmarks.terminal import console, counted, say, table
 
@@ -84,20 +83,14 @@ def render(
     from benchmarks.store import frame
 
     if has_expert(name):
-        path = out or _place(folder, f"{name}-expert.gif")
+        path = out or films.place(folder, f"{name}-expert.gif")
         films.film_expert(registry.find_task(name), path, episode)
     else:
         store = frame.opened(folder)
         record = frame.one(store.runs(), name)
-        path = out or _place(folder, f"{record['run_id']}.gif")
+        path = out or films.place(folder, f"{record['run_id']}.gif")
         films.film_run(store, record, path, episode, task=_own(task, record))
     say(f"Film: {path}")
-
-
-def _place(folder: Path, name: str) -> Path:
-    """Where a film lies that is given no other place; nothing that a link names is written."""
-    with writing(folder / "films"):
-        return inside(folder, "films", name)
 
 
 def _own(reference: str | None, record: Mapping[str, Any]) -> Task | None:

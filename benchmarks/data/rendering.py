@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
-from uuid import uuid4
+from typing import BinaryIO, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.files import whole_file
 from benchmarks.instrument.environment import make
 from benchmarks.instrument.episodes import Episode
 from benchmarks.kit.errors import UserError
@@ -72,13 +72,8 @@ def film(task: Task, clips: Sequence[Clip], path: Path, seconds: float = np.inf)
         rate = min(own, most_per_second)
         most = None if np.isinf(seconds) else max(1, round(seconds * rate))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            half = path.with_name(f".{path.stem}.{uuid4().hex}{path.suffix}")
-            try:
-                writer(half, itertools.islice(_side_by_side(each, clips), most), rate)
-                os.replace(half, path)
-            finally:
-                half.unlink(missing_ok=True)
+            with whole_file(path) as file:
+                writer(file, itertools.islice(_side_by_side(each, clips), most), rate)
         except OSError as error:
             raise UserError(f"{path} cannot be written ({error.strerror or error}); choose another file") from error
 
@@ -141,14 +136,16 @@ def _captioned(image: Image.Image, caption: str) -> Image.Image:
     return made
 
 
-def _write_gif(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
+def _write_gif(file: BinaryIO, frames: Iterable[Image.Image], frames_per_second: float) -> None:
     small = [frame.quantize(64) for frame in _small(frames, 240)]
-    small[0].save(path, save_all=True, append_images=small[1:], duration=1000 / frames_per_second, loop=0)
+    duration = 1000 / frames_per_second
+    small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=duration, loop=0)
 
 
-def _write_webp(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
+def _write_webp(file: BinaryIO, frames: Iterable[Image.Image], frames_per_second: float) -> None:
     first, *others = _small(frames, 160)
-    first.save(path, save_all=True, append_images=others, duration=round(1000 / frames_per_second), loop=0, quality=40)
+    duration = round(1000 / frames_per_second)
+    first.save(file, "WEBP", save_all=True, append_images=others, duration=duration, loop=0, quality=40)
 
 
 def _small(frames: Iterable[Image.Image], height: int) -> Iterator[Image.Image]:
@@ -158,14 +155,14 @@ def _small(frames: Iterable[Image.Image], height: int) -> Iterator[Image.Image]:
         yield frame
 
 
-def _write_mp4(path: Path, frames: Iterable[Image.Image], frames_per_second: float) -> None:
+def _write_mp4(file: BinaryIO, frames: Iterable[Image.Image], frames_per_second: float) -> None:
     try:
         import imageio_ffmpeg  # of an extra
     except ImportError as error:
         raise UserError('MP4 needs an extra: pip install "ndi-bench[video]"; or write a .gif') from error
     frames = iter(frames)
     first = next(frames)
-    video = imageio_ffmpeg.write_frames(str(path), first.size, fps=frames_per_second)
+    video = imageio_ffmpeg.write_frames(file.name, first.size, fps=frames_per_second, output_params=["-f", "mp4"])
     video.send(None)
     for frame in itertools.chain([first], frames):
         video.send(np.ascontiguousarray(frame.convert("RGB")))

@@ -177,7 +177,7 @@ def area_table(board: Board) -> Table | None:
         ["Method", *map(board.results.title, board.results.tasks)],
         [rows],
         [
-            f"Mean normalised return over all evaluations of a run, which lie evenly apart: mean over "
+            "Mean normalised return over all evaluations of a run, which lie evenly apart: mean over "
             f"{counted(board.usual_seeds, 'seed')} with its 95% t interval."
         ],
     )

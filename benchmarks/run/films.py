@@ -116,13 +116,23 @@ def film_medians(store: Store, tell: Callable[[str], None]) -> None:
     for _, group in kept.groupby(["task", "method", "demos", "config_hash"]):
         ranked = group.sort_values("final").to_dict("records")
         record = {str(key): value for key, value in ranked[(len(ranked) - 1) // 2].items()}
-        with writing(store.folder / "films"):
-            path = inside(store.folder, "films", f"{record['run_id']}.webp")
+        path = place(store.folder, f"{record['run_id']}.webp")
+        with writing(path.parent):
             policy = policies.place(store.folder, record["run_id"])
             if path.exists() and path.stat().st_mtime > policy.stat().st_mtime:
                 continue
         tell(f"filming {record['run_id']}")
         film_run(store, record, path, seconds=SECONDS)
+
+
+def place(folder: Path, name: str) -> Path:
+    """Where a film of this name lies in a results folder.
+
+    Raises:
+        UserError: something there is a symbolic link, which is not followed.
+    """
+    with writing(folder / "films"):
+        return inside(folder, "films", name)
 
 
 def _of_the_expert(task: Task, episode: int) -> list[Clip]:
