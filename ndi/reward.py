@@ -20,8 +20,9 @@ the value lambda_pi / k that it has at the highest floor: while b is below, the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ LEAST_REACH = 1.0
 @dataclass(frozen=True)
 class RewardConfig:
     """How the density and the occupancy bound become a reward."""
+
+    LATER: ClassVar[Mapping[str, Any]] = {"after_terminal": 0.0}
 
     convention: Literal["practical", "literal"] = "practical"
     """practical: max(log q - floor, 0) in units of k, on a floor that rises; literal: log q as it is."""

@@ -8,13 +8,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from benchmarks.data import datasets
+from benchmarks.experts import expert_hash
 from benchmarks.experts.policy import load_expert
 from benchmarks.experts.rollout import expert_player, rollout
+from benchmarks.plan import grid, profiles
 from benchmarks.store.store import Store
 from benchmarks.tasks import TASKS as KNOWN
 
 ROOT = Path(__file__).parents[1]
 TASKS = ["hopper", "halfcheetah", "walker2d"]
+PAPER = [*TASKS, "ant", "humanoid"]
 
 
 def text(page):
@@ -99,3 +103,23 @@ def test_what_an_evaluation_adds_to_the_spread_of_returns():
     )
     share = returns.var(ddof=1).mean() / 10 / returns.mean().var(ddof=1)
     assert f"the ten episodes of an evaluation {share:.0%}" in text("benchmarks/protocol.md").replace(" %", "%")
+
+
+@pytest.mark.parametrize(
+    ("profile", "open_"),
+    [
+        ("paper", set()),
+        (
+            "paper-rivals",
+            {(task, "valuedice") for task in PAPER}
+            | {(task, method) for task in PAPER[3:] for method in ("dac", "sqil", "iq-learn", "pwil")},
+        ),
+    ],
+)
+def test_what_is_open_of_the_papers_profiles(profile, open_):
+    """By `ndi-bench run --dry-run`: the stored rows are the runs that today's settings ask for."""
+    runs = grid.expand(
+        profiles.load(profile), lambda task, _: datasets.expected(task, "embedded").content_hash, expert_hash
+    )
+    remaining, _ = grid.pending(runs, Store(ROOT / "results/paper").status)
+    assert {(run.task.name, run.method) for run in remaining} == open_

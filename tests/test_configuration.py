@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -123,6 +123,17 @@ def test_json_is_canonical_and_the_hash_is_its_sha256():
     assert as_json(CONFIG) == text
     assert config_hash(CONFIG) == hashlib.sha256(text.encode()).hexdigest()[:12]
     assert as_json(replace(CONFIG, target=1)) == text  # 1 and 1.0 are the same setting
+
+
+def test_a_setting_that_came_later_is_no_part_of_a_run_at_the_value_it_stood_for():
+    @dataclass(frozen=True)
+    class Grown(Inner):
+        LATER: ClassVar = {"bonus": 1.0}
+        bonus: float = 2.0
+
+    before = as_json(replace(CONFIG, inner=Inner()))
+    assert as_json(replace(CONFIG, inner=Grown(bonus=1.0))) == before
+    assert as_json(replace(CONFIG, inner=Grown())) == before.replace('"rate"', '"bonus":2,"rate"')
 
 
 def test_describe_reads_the_docstrings_below_the_fields():

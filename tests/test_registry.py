@@ -7,6 +7,7 @@ import re
 import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -110,6 +111,15 @@ class Odd:
 
 
 @dataclass(frozen=True)
+class Later:
+    """A config that names a setting it does not have."""
+
+    LATER: ClassVar = {"rat": 1.0}
+    rate: float = 1.0
+    """A number."""
+
+
+@dataclass(frozen=True)
 class Unresolved:
     """A config whose annotation names nothing."""
 
@@ -136,6 +146,7 @@ def absent(config):
         ({"per_task": {"hopper": {"rat": 1}}}, "has no setting rat: did you mean rate?"),
         ({"config": Odd(frozenset({1})), "swept": (), "per_task": {}}, "setting inner must be a number"),
         ({"config": Odd(Odd(np.zeros(2))), "swept": (), "per_task": {}}, "setting inner.inner must be a number"),
+        ({"config": Odd(Later()), "swept": (), "per_task": {}}, "LATER of Later names rat: did you mean rate?"),
         ({"config": Unresolved(), "swept": (), "per_task": {}}, "name 'Nobody' is not defined"),
     ],
 )

@@ -190,7 +190,8 @@ class Method:
     completed after so many steps, and the user is told."""
     config: Any
     """A frozen dataclass instance with the method's one documented setting; every field is a number, string, bool,
-    tuple or another frozen dataclass."""
+    tuple or another frozen dataclass. A field that is added when rows are stored already belongs into its class
+    variable `LATER`, field name -> the value at which a run is what it was before: so the stored rows stay its runs."""
     demonstrations: bool = True
     """Uses demonstrations; without, the method runs once whatever the number of demonstrations."""
     online: bool = True

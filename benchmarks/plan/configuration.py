@@ -102,7 +102,8 @@ def describe(config: Any) -> list[Setting]:
 def as_json(config: Any) -> str:
     """The canonical JSON text of a config: sorted keys, no spaces, and 1 for 1.0; equal configs give equal text.
 
-    What is left to the machine counts as `kit.forms.StepConfig.AUTO` says: it is no part of what a run is.
+    What is left to the machine counts as `kit.forms.StepConfig.AUTO` says: it is no part of what a run is. Nor is a
+    setting that came later (`LATER` of its config, see `kit.contract.Method.config`) at the value that it stood for.
     """
     return json.dumps(_plain(config), sort_keys=True, separators=(",", ":"))
 
@@ -239,7 +240,8 @@ def _plain(value: Any) -> Any:
         if isinstance(value, StepConfig):
             values = {name: value.AUTO.get(name) if one == "auto" else one for name, one in values.items()
                       if one != "auto" or name in value.AUTO}  # fmt: skip
-        return values
+        later = {name: _plain(one) for name, one in getattr(value, "LATER", {}).items()}
+        return {name: one for name, one in values.items() if name not in later or one != later[name]}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -50,6 +50,11 @@ def _check_config(owner: str, config: Any) -> None:
             f"{owner}: setting {name} must be a number, string, bool, None, a tuple of them or a frozen dataclass, "
             f"it is {value!r}"
         )
+    for part in _parts(config):
+        known = [field.name for field in dataclasses.fields(part)]
+        for name in getattr(part, "LATER", {}):
+            if name not in known:
+                raise UserError(f"{owner}: LATER of {type(part).__name__} names {name}: {near_miss(name, known)}")
     try:
         configure(config, settings(config), owner)
     except UserError:
@@ -74,6 +79,14 @@ def _check_method(owner: str, method: Method) -> None:
     for name, cost in costs.items():
         if not 0 <= cost < math.inf:
             raise UserError(f"{owner}: its {name} must be a number from 0, it is {cost}")
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """A config and all configs within it."""
+    yield config
+    for field in dataclasses.fields(config):
+        if dataclasses.is_dataclass(inner := getattr(config, field.name)):
+            yield from _parts(inner)
 
 
 def _strangers(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -74,9 +74,9 @@ _FIRST = ("random", "bc", "red", "gail", "valuedice", "ndi-made", "ndi-ebm", "nd
 _LAST = ("sac", "expert")
 
 _NDI = (
-    "NDI: its default has log q above a floor that rises in place of the paper's literal log q, a quarter of each batch "
-    "demonstrated, an actor that begins as a clone of the demonstrator and keeps a cloning loss, and a discount of "
-    "0.97; it has had more trials than the other methods"
+    "NDI: its default has log q above a floor that rises in place of the paper's literal log q, a quarter of each "
+    "batch demonstrated, an actor that begins as a clone of the demonstrator and keeps a cloning loss, and a discount "
+    "of 0.97; it has had more trials than the other methods"
 )
 
 NOTES = {
