@@ -52,7 +52,7 @@ class ContainedEnvironments:
 
 
 class ContainedPolicy:
-    """A policy under evaluation; an action that is not finite is replaced by zero.
+    """A policy under evaluation, with its distribution if it has one; an action that is not finite is replaced by zero.
 
     Args:
         policy: the policy behind it.
@@ -61,6 +61,8 @@ class ContainedPolicy:
 
     def __init__(self, policy: Policy, diverged: Callable[[int, str], None]) -> None:
         self._policy, self._diverged = policy, diverged
+        if isinstance(policy, TanhGaussian):
+            self.latent = policy.latent  # what it is compared by may be non-finite
 
     def act(self, observations: Tensor) -> Tensor:
         """Actions (L, N, A); see `contract.Policy`."""
@@ -73,21 +75,6 @@ class ContainedPolicy:
                 self._diverged(lane, "an action in evaluation was not finite")
             actions = torch.where(finite, actions, 0)
         return actions
-
-
-class ContainedTanhGaussian(ContainedPolicy):
-    """The same for a policy whose distribution is known; what it is compared by may be non-finite."""
-
-    def __init__(self, policy: TanhGaussian, diverged: Callable[[int, str], None]) -> None:
-        super().__init__(policy, diverged)
-        self.latent = policy.latent
-
-
-def contained(policy: Policy, diverged: Callable[[int, str], None]) -> Policy:
-    """The policy under evaluation, with its distribution if it has one."""
-    if isinstance(policy, TanhGaussian):
-        return ContainedTanhGaussian(policy, diverged)
-    return ContainedPolicy(policy, diverged)
 
 
 def check_info(info: Mapping[str, Tensor], lanes: int, diverged: Callable[[int, str], None]) -> None:

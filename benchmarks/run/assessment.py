@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.instrument.evaluation import Evaluation, Evaluator
-from benchmarks.instrument.nonfinite import check_info, contained
+from benchmarks.instrument.nonfinite import ContainedPolicy, check_info
 from benchmarks.kit.contract import Progress
 from benchmarks.plan.grid import Run
 
@@ -41,7 +41,7 @@ class Assessment:
         begin, record = time.perf_counter(), self.record
         self._points = [point for point in self._points if point > record.steps]
         check_info(progress.info, record.lanes, record.diverged)
-        policy = contained(progress.policy, record.diverged)
+        policy = ContainedPolicy(progress.policy, record.diverged)
         seen = self.evaluator.evaluate(policy, record.lanes, self.settings.device)
         for lost in np.flatnonzero(~np.isfinite(seen.returns).all(1)).tolist():
             record.diverged(lost, "a return in evaluation was not finite")
