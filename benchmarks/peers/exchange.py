@@ -70,28 +70,18 @@ class ForeignPolicy:
         return self.squash(x @ weight + bias)
 
 
-class Peer:
-    """A running peer, which waits for the answer to its last message."""
-
-    def __init__(self, connection: Connection, device: torch.device) -> None:
-        self.connection, self.device = connection, device
-
-    def policy(self) -> ForeignPolicy:
-        """The policy as it stands."""
-        self.connection.send("policy")
-        return ForeignPolicy(decode(self.connection.recv()), self.device)
-
-
 class CurrentPolicy:
     """The policy of a waiting peer, asked for when it is first used; not to be used after the next step."""
 
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
+    def __init__(self, connection: Connection, device: torch.device) -> None:
+        self.connection, self.device = connection, device
         self.copy: ForeignPolicy | None = None
 
     def act(self, observations: Tensor) -> Tensor:
         """As `ForeignPolicy.act`."""
-        self.copy = self.copy or self.peer.policy()
+        if self.copy is None:
+            self.connection.send("policy")
+            self.copy = ForeignPolicy(decode(self.connection.recv()), self.device)
         return self.copy.act(observations)
 
 

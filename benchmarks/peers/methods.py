@@ -6,14 +6,15 @@ They train in their own interpreters. `ndi-bench run --methods benchmarks.peers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.kit.contract import Method, Problem, Progress
 
-from .exchange import SCRIPTS, CurrentPolicy, ForeignPolicy, Peer, job, outcome, running
+from .exchange import SCRIPTS, CurrentPolicy, ForeignPolicy, job, outcome, running
 from .scripts.link import decode
 from .venvs import interpreter
 
@@ -70,11 +71,10 @@ def train_online(script: str, peer: str, problem: Problem, config: Any) -> Itera
     """Let a peer learn on the problem's one environment, which is stepped here, on its behalf."""
     settings = asdict(config)
     with running(interpreter(peer), SCRIPTS / script, job(problem, settings)) as connection:
-        other_side = Peer(connection, problem.device)
         while problem.environments.steps < problem.budget:
             _, action, updates = connection.recv()
             transition = problem.environments.step(np.frombuffer(action, np.float32)[None])
-            yield Progress(updates, CurrentPolicy(other_side))
+            yield Progress(updates, CurrentPolicy(connection, problem.device))
             connection.send(outcome(transition, problem.environments.observations))
         _, policy, updates = connection.recv()
         yield Progress(updates, ForeignPolicy(decode(policy), problem.device))
@@ -87,20 +87,12 @@ def train_offline(script: str, peer: str, problem: Problem, config: Any) -> Iter
     yield Progress(updates, ForeignPolicy(decode(policy), problem.device))
 
 
-def _sb3_sac(problem: Problem, config: SB3Config) -> Iterator[Progress]:
-    return train_online("sb3_sac.py", "stable-baselines3", problem, config)
-
-
-def _imitation_bc(problem: Problem, config: ImitationBCConfig) -> Iterator[Progress]:
-    return train_offline("imitation_bc.py", "imitation", problem, config)
-
-
 SB3_SAC = Method(
     name="sb3-sac",
     label="SAC (Stable-Baselines3)",
     summary="Stable-Baselines3's SAC on the true reward, with its defaults, in its own virtual environment",
     source="Raffin et al., JMLR 22 (268), 2021; stable-baselines3 as pinned in benchmarks/peers/requirements",
-    train=_sb3_sac,
+    train=partial(train_online, "sb3_sac.py", "stable-baselines3"),
     config=SB3Config(),
     demonstrations=False,
     privileged=True,
@@ -113,21 +105,19 @@ IMITATION_BC = Method(
     label="BC (imitation, default)",
     summary="The imitation package's BC with its defaults, in its own virtual environment",
     source="Gleave et al., arXiv 2211.11972; imitation as pinned in benchmarks/peers/requirements",
-    train=_imitation_bc,
+    train=partial(train_offline, "imitation_bc.py", "imitation"),
     config=ImitationBCConfig(),
     online=False,
     lanes=False,
 )
 
-IMITATION_BC_TUNED = Method(
+IMITATION_BC_TUNED = replace(
+    IMITATION_BC,
     name="imitation-bc-tuned",
     label="BC (imitation, tuned)",
     summary="The same with the settings that its authors tuned per task",
     source="HumanCompatibleAI/imitation, benchmarking/bc_seals_{hopper,half_cheetah,walker}_best_hp_eval.json",
-    train=_imitation_bc,
     config=ImitationBCConfig(normalise=True, batch_size=64, learning_rate=7.2e-4, l2_weight=1.4e-6),
-    online=False,
-    lanes=False,
     per_task={
         "halfcheetah": {"learning_rate": 8.1e-3, "l2_weight": 5.7e-3},
         "walker2d": {"learning_rate": 3.0e-4, "l2_weight": 1.5e-3, "batch_size": 32},

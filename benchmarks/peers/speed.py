@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,8 @@ def variants(contestants: Sequence[Contestant], changes: Sequence[str]) -> list[
         own = contestants[0]
         if fields[0].partition(".")[0] == own.comparison:
             options = (*own.options, *(f"--set={field}" for field in fields))
-            named = f"{OURS} ({label})"
             place = sum(c.name.startswith(OURS) for c in made)
-            made.insert(place, Contestant(named, own.comparison, own.script, own.peer, own.package, options))
+            made.insert(place, replace(own, name=f"{OURS} ({label})", options=options))
     return made
 
 
