@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from benchmarks.files import inside
 from benchmarks.plan.grid import Cell
 from benchmarks.store.schema import SAFE_NAME
+
+Name = Annotated[str, Field(pattern=f"^{SAFE_NAME.pattern}$")]
+"""The id of a run or a cell, as it is read from a file that anybody may have written."""
 
 
 class Notes:

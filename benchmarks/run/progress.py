@@ -8,35 +8,37 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
 
 from benchmarks.files import read_regular
 from benchmarks.plan.grid import Cell
-from benchmarks.store.schema import SAFE_NAME
 
 from .machine import job
-from .notes import Notes
+from .notes import Name, Notes
 from .record import Pulse
 
 EVERY_SECONDS = 10.0
 """Time between two notes of a cell."""
 _LONGEST = 10_000
 """Bytes of a note that is read."""
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
 
 
 @dataclass(frozen=True)
 class Note:
     """How far a cell is."""
 
-    cell: str
+    cell: Name
     """Its id, which is the name of its log, too."""
-    lanes: int
+    lanes: Whole
     """How many runs train together."""
-    budget: int
+    budget: Whole
     """Environment steps of each; 0 for offline methods."""
-    steps: int
+    steps: Whole
     """Those taken by now."""
-    updates: int
+    updates: Whole
     """Gradient updates made."""
     mean_return: float | None
     """Of the last evaluation; None before the first."""
@@ -44,6 +46,9 @@ class Note:
     """What it is at besides its steps."""
     job: str
     """The Slurm job that makes it; empty on machines without."""
+
+
+_NOTES = TypeAdapter(Note)
 
 
 class Progress(Notes):
@@ -80,20 +85,5 @@ class Progress(Notes):
         except OSError:
             return
         for path in paths:
-            with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-                yield _checked(json.loads(read_regular(path)[:_LONGEST]))
-
-
-def _checked(found: dict[str, Any]) -> Note:
-    """A note as it was written; raises ValueError or TypeError for anything else."""
-    note = Note(**found)
-    counts = (note.lanes, note.budget, note.steps, note.updates)
-    sound = (
-        all(type(number) is int and 0 <= number < 2**53 for number in counts)
-        and (note.mean_return is None or type(note.mean_return) in (int, float))
-        and all(type(text) is str for text in (note.cell, note.activity, note.job))
-        and SAFE_NAME.fullmatch(note.cell)
-    )
-    if not sound:
-        raise ValueError("no note")
-    return note
+            with contextlib.suppress(OSError, ValueError):
+                yield _NOTES.validate_json(read_regular(path)[:_LONGEST], strict=True)

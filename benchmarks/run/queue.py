@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ ENDED = {
 SECONDS = 60
 """How long the queue may take to answer."""
 _COLUMNS = ("JobArrayID", "State", "Reason", "NodeList", "RestartCnt", "TimeLeft", "STDOUT")
-_JOB = re.compile(r"\d+(_\d+)?")
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,6 @@ class Job:
 
 class QueueError(Exception):
     """The queue does not answer; the message is the reason."""
-
-
-def is_job(name: object) -> bool:
-    """Whether this looks like the number of a job."""
-    return isinstance(name, str) and _JOB.fullmatch(name) is not None
 
 
 def jobs(names: Collection[str]) -> list[Job]:

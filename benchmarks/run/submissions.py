@@ -10,19 +10,20 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from uuid import uuid4
+
+from pydantic import Field, TypeAdapter
 
 from benchmarks.files import inside, put, read_regular
 from benchmarks.kit.errors import UserError, writing
-from benchmarks.store.schema import SAFE_NAME
 
-from . import queue
 from .locks import Stamps
+from .notes import Name
 
 FILE = "submission.json"
 
@@ -31,9 +32,9 @@ FILE = "submission.json"
 class Submission:
     """Jobs that were submitted together."""
 
-    jobs: Sequence[str]
-    """Their numbers."""
-    runs: Sequence[str]
+    jobs: list[Annotated[str, Field(pattern=r"^\d+(_\d+)?$")]]
+    """Their numbers, such as 12_3 for one of an array."""
+    runs: list[Name]
     """Ids of the runs that they make."""
     stamps: Stamps
     """Those of the stored runs when it was decided to make these, see `Store.stamp`."""
@@ -41,6 +42,9 @@ class Submission:
     def write(self, place: Path) -> None:
         """Write it into the submission's folder; raises OSError."""
         put(json.dumps(asdict(self)).encode(), place, FILE)
+
+
+_SUBMISSIONS = TypeAdapter(Submission)
 
 
 def new_place(folder: Path) -> Path:
@@ -78,11 +82,9 @@ def submissions(folder: Path) -> Iterator[tuple[Path, Submission]]:
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None
     for name in names:
-        with contextlib.suppress(
-            OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
-        ):
+        with contextlib.suppress(OSError, ValueError):
             place = inside(folder, "slurm", name)
-            yield place, _checked(json.loads(read_regular(place / FILE)))
+            yield place, _SUBMISSIONS.validate_json(read_regular(place / FILE), strict=True)
 
 
 def remove(place: Path, all_of_it: bool) -> None:
@@ -107,13 +109,3 @@ def last_error(path: Path) -> str:
         lines = read_regular(path)[-4000:].decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if line.startswith("error: ")), "").removeprefix("error: ")
     return ""
-
-
-def _checked(found: dict[str, Any]) -> Submission:
-    """A submission as it was written; raises ValueError, TypeError or AttributeError for anything else."""
-    stamps = {run_id: (int(time), int(inode)) for run_id, (time, inode) in found["stamps"].items()}
-    made = Submission(list(found["jobs"]), list(found["runs"]), stamps)
-    named = all(isinstance(run_id, str) and SAFE_NAME.fullmatch(run_id) for run_id in made.runs)
-    if not (named and all(map(queue.is_job, made.jobs))):
-        raise ValueError("no submission")
-    return made
