@@ -180,7 +180,7 @@ def run(
     how = {"timeout": timeout, "checkpoint_minutes": checkpoint_minutes, "policies": policies, "strict": strict}
     todo = work(plan, using, wandb=wandb, live=live, **how)
     try:
-        return (engine or engines.engine("local")).run(todo, using, console or terminal.console)
+        return (engine or engines.engine("local"))(todo, using, console or terminal.console)
     except KeyboardInterrupt:
         return pool.Outcome(interrupted=True)
 

@@ -8,10 +8,17 @@ goes on from the checkpoints. The engine `local` is one worker on this machine; 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from benchmarks.kit.errors import UserError, near_miss
 
 from .work import Engine, Work
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.run.machine import Machine
+    from benchmarks.run.pool import Outcome
 
 __all__ = ["NAMES", "Engine", "Work", "check", "engine"]
 
@@ -52,7 +59,12 @@ def engine(name: str, options: Collection[str] = ()) -> Engine:
     if name == "slurm":
         from .slurm import Slurm  # torch: not for a mistyped name
 
-        return Slurm(options)
-    from .local import Local  # as above
+        return Slurm(options).run
+    return _local
 
-    return Local()
+
+def _local(work: Work, using: Machine, console: Console) -> Outcome:
+    """One worker, here; workers are processes at a time, 0 runs all in this process."""
+    from benchmarks.run import pool  # as above
+
+    return pool.run_cells(work.cells, using.of(work.settings), using.workers, console, work.stamps)

@@ -78,7 +78,7 @@ class Slurm:
             raise UserError('--engine slurm needs submitit: pip install "ndi-bench[slurm]"') from None
 
     def run(self, work: Work, using: Machine, console: Console) -> Outcome:
-        """See `Engine.run`; workers are jobs. An interrupt leaves the jobs to themselves and says how to come back."""
+        """See `Engine`; workers are jobs. An interrupt leaves the jobs to themselves and says how to come back."""
         if work.settings.anew:
             _drop_checkpoints(work)
         with Interrupts(patient=True) as interrupts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,19 +28,7 @@ class Work:
     """Those of the stored runs when it was decided what is to be made."""
 
 
-class Engine(Protocol):
-    """Starts workers."""
+Engine = Callable[[Work, "Machine", "Console"], "Outcome"]
+"""Starts as many workers as the machine says, each run with the rest of it, makes the cells, and shows progress.
 
-    def run(self, work: Work, using: Machine, console: Console) -> Outcome:
-        """Make the cells and show progress.
-
-        Args:
-            work: what is to be made.
-            using: how many workers to start, and what each is run with.
-            console: where to show progress.
-
-        Raises:
-            UserError: the folder cannot be written to, or the engine refuses the work.
-            KeyboardInterrupt: interrupted twice.
-        """
-        ...
+Raises UserError if the folder cannot be written to or it refuses the work, KeyboardInterrupt if interrupted twice."""
