@@ -4,7 +4,7 @@
     experiment.run(plan)
     rows = experiment.frame("results/mine")
 
-`ndi-bench run` is these functions with words around them. May import every room but the command line.
+`ndi-bench run` is these functions with words around them.
 """
 
 from __future__ import annotations
@@ -199,18 +199,11 @@ def work(plan: Plan, using: Machine, **how: Any) -> Work:
     return engines.Work(plan.cells, settings.Settings(plan.folder, using.device, **how), plan.stamps)
 
 
-def frame(
-    folder: str | Path,
-    rows: str = "evaluations",
-    *,
-    task: str | None = None,
-    method: str | None = None,
-    status: str | None = None,
-) -> pd.DataFrame:
+def frame(folder: str | Path, rows: str = "evaluations", **choices: str | None) -> pd.DataFrame:
     """The stored rows of a results folder as one tidy frame, see `benchmarks.store.frame.frame`."""
     from benchmarks.store import frame as stored  # pandas: a plan needs none
 
-    return stored.frame(folder, rows, task=task, method=method, status=status)
+    return stored.frame(folder, rows, **choices)
 
 
 def check_device(name: str) -> None:

@@ -253,7 +253,7 @@ def sweep(folder: Path) -> None:
 
 
 def names(place: Path) -> list[str]:
-    """What lies in a run's folder of locks; nothing if it is a link to elsewhere."""
+    """What lies in a folder; nothing if it is not there, or a link to elsewhere."""
     try:
         return [] if place.is_symlink() else sorted(os.listdir(place))
     except (FileNotFoundError, NotADirectoryError):
