@@ -37,14 +37,18 @@ def versions() -> dict[str, str | None]:
 
 
 @functools.cache
+def cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor, by name; empty elsewhere."""
+    try:
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in reversed(lines)}
+
+
 def cpu() -> str:
     """Model name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 def cores() -> int:

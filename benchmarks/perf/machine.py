@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from benchmarks import provenance
 
 
 def processor() -> str:
     """The processor's name with its family and model number, which tell apart what a virtual machine names alike."""
-    try:
-        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-    except OSError:
-        lines = []
-    numbers = {name.strip(): value.strip() for name, _, value in reversed(lines)}
+    numbers = provenance.cpuinfo()
     if "cpu family" not in numbers or "model" not in numbers:
         return provenance.cpu()
     return f"{provenance.cpu()} family {numbers['cpu family']} model {numbers['model']}"
