@@ -78,7 +78,7 @@ def _variant(variant: Variant, look: style.Look) -> Plain:
 
 def _task(results: Results, task: str) -> Plain:
     references = {name: _number(results.reference(task, name)) for name in ("expert", "random")}
-    return {"name": task, "title": results.title(task), "env": results.environment(task), **references}
+    return {"name": task, "title": results.title(task), "env": results.environments[task], **references}
 
 
 def _board(board: Board, several: bool) -> Plain:

@@ -141,19 +141,16 @@ class Results:
                 used.setdefault(package, set()).add(version)
         return {package: sorted(found) for package, found in sorted(used.items())}
 
-    def environment(self, task: str) -> str:
-        """Gymnasium id of a task."""
-        return self._environments[task]
-
     @cached_property
-    def _environments(self) -> dict[str, str]:
+    def environments(self) -> dict[str, str]:
+        """Gymnasium ids, by task."""
         first = self.runs.drop_duplicates("task")
         return dict(zip(first["task"], first["env_id"], strict=True))
 
     def title(self, task: str) -> str:
         """The task's heading: its environment without the version, or its own name where that would be ambiguous."""
-        titles = [family(self.environment(other)) for other in self.tasks]
-        own = family(self.environment(task))
+        titles = [family(self.environments[other]) for other in self.tasks]
+        own = family(self.environments[task])
         return own if titles.count(own) == 1 else task
 
     def reference(self, task: str, method: str) -> float | None:

@@ -65,7 +65,7 @@ def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Seque
             noise = " (acting with noise, as it demonstrates)" if method == "expert" else ""
             own = f"reference return that comes with the task{noise}; no such run is stored here"
             remarks[name] = remarks[name] or own
-    environment = family(board.results.environment(task))
+    environment = family(board.results.environments[task])
     published = {
         (paper.title, method): values
         for paper in beside

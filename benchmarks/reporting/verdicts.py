@@ -54,7 +54,7 @@ def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
         return None
     if len(sample.score) and not np.isfinite(sample.normalized).any():
         return None  # nobody knows what random and expert policies return there
-    environment = family(board.results.environment(task))
+    environment = family(board.results.environments[task])
     for paper in papers():
         values = paper.values(variant.method, environment)
         references = [paper.values(name, environment) for name in ("random", "expert")]
