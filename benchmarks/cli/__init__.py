@@ -2,7 +2,4 @@
 
 No room imports it. Every verb's file is read for every command, so what is slow to import is imported inside the verbs
 that need it.
-
-May import: kit.errors, plan, instrument, experts, data, store, run, experiment, reporting, tasks, files, provenance,
-terminal.
 """

@@ -1,4 +1,1 @@
-"""Minari datasets to demonstrations, their manifest, videos of episodes, and shipping an expert's dataset.
-
-May import: kit, experts, instrument, tasks, files.
-"""
+"""Minari datasets to demonstrations, their manifest, videos of episodes, and shipping an expert's dataset."""

@@ -1,8 +1,6 @@
 """Shipped expert policies: `<task>.safetensors` with the weights, `<task>.json` with the model card.
 
 Here are the cards alone, which need no torch; `policy` holds what is played, `rollout` plays and `measure` measures it.
-
-May import: kit, instrument, tasks, files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,1 @@
-"""The instrument: environments, evaluation, episodes, the KL of policies, and values that are not finite.
-
-May import: kit, tasks.
-"""
+"""The instrument: environments, evaluation, episodes, the KL of policies, and values that are not finite."""

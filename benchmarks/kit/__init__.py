@@ -1,4 +1,1 @@
-"""What every method is lent, so that methods differ only in their idea. The only part of the suite a method imports.
-
-May import: nothing of the suite.
-"""
+"""What every method is lent, so that methods differ only in their idea. The only part of the suite a method imports."""

@@ -4,6 +4,4 @@
 says who competes; reading and results make one frame of scores of the rows, and boards of what is to be compared;
 tables and plots are functions of a board; formats gives tables their faces, page and html put them together; style says
 how methods look everywhere; place says where pages are written.
-
-May import: kit.errors, store, plan, tasks, files, terminal.
 """

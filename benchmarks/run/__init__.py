@@ -1,6 +1,4 @@
 """One cell of lanes to stored rows: runner, record, checkpoints, processes, locks, and progress on the terminal.
 
 What it needs of experts is handed in.
-
-May import: kit, plan, instrument, data, store, tasks, files, memo, provenance, terminal.
 """

@@ -1,4 +1,1 @@
-"""Results on disk: the only room that knows their layout.
-
-May import: kit.errors, files.
-"""
+"""Results on disk: the only room that knows their layout."""
