@@ -77,7 +77,7 @@ def learners() -> list[str]:
     return sorted(name for name, method in installed.items() if method.online or method.demonstrations)
 
 
-def training(method: Method, lanes: int = 1, budget: int = BUDGET) -> Iterator[Progress]:
+def training(method: Method, budget: int = BUDGET) -> Iterator[Progress]:
     """A method under way in a cell of imaginary environments, just past its first update."""
     config = method.config
     if method.online:
@@ -85,7 +85,7 @@ def training(method: Method, lanes: int = 1, budget: int = BUDGET) -> Iterator[P
             name for name, value in settings(config).items() if value and name.endswith(("fit.steps", "sac.cloned"))
         ]
         config = configure(config, dict.fromkeys(fits, FIT_STEPS))
-    progress = method.train(problem(lanes, budget=budget, privileged=method.privileged), config)
+    progress = method.train(problem(1, budget=budget, privileged=method.privileged), config)
     while not next(progress).updates:
         pass
     return progress
@@ -107,8 +107,9 @@ def lane_name(lanes: int) -> str:
     return counted(lanes, "lane")
 
 
-def _demonstrations(seed: int, observation_size: int, steps: int = 1000) -> Demonstrations:
+def _demonstrations(seed: int, observation_size: int) -> Demonstrations:
     """One episode of slowly varying states and actions."""
+    steps = 1000
     generator = np.random.default_rng(seed)
     path = generator.standard_normal((steps + 1, observation_size + ACTIONS)).astype(np.float32)
     for step in range(1, steps + 1):

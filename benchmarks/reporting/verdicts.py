@@ -31,7 +31,6 @@ RULE = (
 class Verdict(NamedTuple):
     """Our scores on one task against a paper's number."""
 
-    method: str
     task: str
     status: str
     """`REPRODUCED`, `ABOVE`, `BELOW`, `UNDECIDED`, `ONE_SEED`, `NOT_RUN` or `FAILED` (no run counts)."""
@@ -64,7 +63,7 @@ def verdict(board: Board, variant: Variant, task: str) -> Verdict | None:
             share = (mean - low) / (high - low), spread / (high - low)
             status = _status(sample, share)
             differences = _differences(board, variant, task, paper, high)
-            return Verdict(variant.method, task, status, paper, (mean, spread), share, differences)
+            return Verdict(task, status, paper, (mean, spread), share, differences)
     return None
 
 
