@@ -77,11 +77,9 @@ def find_method(name: str) -> Method:
         UserError: the name is unknown, cannot be imported, is no `Method`, or is not what the method calls itself.
     """
     installed = _entry_points(METHODS)
-    if ":" not in name:
-        return _load(_choose("method", name, installed), _check_method)
-    method = _check_method(f"method {name}", _import(name, f"method {name}"))
+    method: Method = _find("method", name, installed)
     twin = installed.get(method.name)
-    if twin is not None and twin.value != name:
+    if ":" in name and twin is not None and twin.value != name:
         raise UserError(
             f"method {name} calls itself {method.name}, as {_origin(twin)}'s {twin.value} does; rename one of them"
         )
@@ -126,9 +124,8 @@ def find_reward(name: str) -> Reward:
     Raises:
         UserError: the name is unknown, cannot be imported, is no `Reward`, or is not what the reward calls itself.
     """
-    if ":" not in name:
-        return _load(_choose("reward", name, _entry_points(REWARDS)), _check_reward)
-    return _check_reward(f"reward {name}", _import(name, f"reward {name}"))
+    reward: Reward = _find("reward", name, _entry_points(REWARDS))
+    return reward
 
 
 def task_names() -> list[str]:
@@ -161,10 +158,7 @@ def find_task(name: str, others: Iterable[str] = ()) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    installed = _entry_points(TASK_GROUP, taken=TASKS)
-    if ":" not in name:
-        return _load(_choose("task", name, installed, [*TASKS, *others]), _check_task)
-    task = _check_task(f"task {name}", _import(name, f"task {name}"))
+    task: Task = _find("task", name, _entry_points(TASK_GROUP, taken=TASKS), [*TASKS, *others])
     if task.name in TASKS and TASKS[task.name] != task:
         raise UserError(f"task {name} calls itself {task.name}, as one of the suite's own does; rename it")
     return task
@@ -211,6 +205,14 @@ def _entry_points(group: str, taken: Iterable[str] = ()) -> dict[str, EntryPoint
     return found
 
 
+def _find(kind: str, name: str, installed: dict[str, EntryPoint], others: Iterable[str] = ()) -> Any:
+    """The method, reward or task of a name, or of "module:attribute"."""
+    if ":" not in name:
+        return _load(kind, _choose(kind, name, installed, others))
+    owner = f"{kind} {name}"
+    return _checked(kind, owner, _import(name, owner))
+
+
 def _choose(kind: str, name: str, installed: dict[str, EntryPoint], others: Iterable[str] = ()) -> EntryPoint:
     if name not in installed:
         known = near_miss(name, [*others, *sorted(installed)])
@@ -218,18 +220,16 @@ def _choose(kind: str, name: str, installed: dict[str, EntryPoint], others: Iter
     return installed[name]
 
 
-def _load(point: EntryPoint, check: Callable[[str, Any], Item]) -> Item:
+def _load(kind: str, point: EntryPoint) -> Any:
     """What an entry point stands for; every error names the package that declares it."""
     owner = f"{point.name} ({point.value}, from package {_origin(point)})"
     try:
         item = point.load()
     except (Exception, SystemExit) as error:  # whatever somebody else's module raises at import
         raise UserError(f"{owner} cannot be loaded: {in_one_line(error)}; repair or uninstall the package") from error
-    checked = check(owner, item)
-    name = getattr(checked, "name", None)
-    if name != point.name:
-        raise UserError(f"{owner} calls itself {name!r}; its entry point must have the same name")
-    return checked
+    if _checked(kind, owner, item).name != point.name:
+        raise UserError(f"{owner} calls itself {item.name!r}; its entry point must have the same name")
+    return item
 
 
 def _import(reference: str, owner: str) -> Any:
@@ -251,35 +251,22 @@ def _reach_current_folder() -> None:
         sys.path.append(str(Path.cwd()))  # at the end it shadows nothing
 
 
-def _check_declared(owner: str, item: Any, kind: str) -> Any:
-    from benchmarks.kit import contract  # torch: not for names and tasks
+def _checked(kind: str, owner: str, item: Any) -> Any:
+    """A method, reward or task; refuses what is of another kind, has a name that is none, or is not as it must be."""
+    wanted: type[Any] = Task
+    if kind != "task":
+        from benchmarks.kit import contract  # torch: not for names and tasks
 
-    from .declarations import check
-
-    _check_kind(owner, item, getattr(contract, kind))
-    check(owner, item)
-    return item
-
-
-def _check_method(owner: str, item: Any) -> Method:
-    return _check_declared(owner, item, "Method")
-
-
-def _check_reward(owner: str, item: Any) -> Reward:
-    return _check_declared(owner, item, "Reward")
-
-
-def _check_task(owner: str, item: Any) -> Task:
-    _check_kind(owner, item, Task)
-    return item
-
-
-def _check_kind(owner: str, item: Any, kind: type[Any]) -> None:
-    """Refuse what is of another kind, or has a name that is none."""
-    if not isinstance(item, kind):
-        raise UserError(f"{owner} must be a {kind.__module__}.{kind.__name__}, it is a {type(item).__name__}")
+        wanted = getattr(contract, kind.capitalize())
+    if not isinstance(item, wanted):
+        raise UserError(f"{owner} must be a {wanted.__module__}.{wanted.__name__}, it is a {type(item).__name__}")
     if not isinstance(item.name, str) or not _NAME.fullmatch(item.name):
         raise UserError(f"{owner}: its name {item.name!r} must be lower case, words joined by hyphens")
+    if kind != "task":
+        from .declarations import check  # as above
+
+        check(owner, item)
+    return item
 
 
 def _check_distinct(kind: str, items: Sequence[Method | Task]) -> None:
