@@ -137,7 +137,7 @@ def machine(
     check_device(device)
     if engine == "local":
         return fitting(len(plan.cells), device, workers, threads)
-    return Machine(device, max(1, min(len(plan.cells), workers or JOBS)), threads)
+    return Machine(device, max(1, min(len(plan.cells), JOBS if workers is None else workers)), threads)
 
 
 def run(
@@ -199,11 +199,18 @@ def work(plan: Plan, using: Machine, **how: Any) -> Work:
     return engines.Work(plan.cells, settings.Settings(plan.folder, using.device, **how), plan.stamps)
 
 
-def frame(folder: str | Path, rows: str = "evaluations", **choices: str | None) -> pd.DataFrame:
+def frame(
+    folder: str | Path,
+    rows: str = "evaluations",
+    *,
+    task: str | None = None,
+    method: str | None = None,
+    status: str | None = None,
+) -> pd.DataFrame:
     """The stored rows of a results folder as one tidy frame, see `benchmarks.store.frame.frame`."""
     from benchmarks.store import frame as stored  # pandas: a plan needs none
 
-    return stored.frame(folder, rows, **choices)
+    return stored.frame(folder, rows, task=task, method=method, status=status)
 
 
 def check_device(name: str) -> None:

@@ -12,6 +12,7 @@ from toy_methods import Still
 
 from benchmarks.instrument.environment import (
     ActionScale,
+    EnvironmentWarning,
     LearnerEnvironments,
     episode_seed,
     make,
@@ -238,7 +239,7 @@ def test_an_environment_that_does_not_repeat_itself_goes_on_with_a_fresh_episode
     for _ in range(3):
         environments.step(np.zeros((1, 1)))
     state = environments.state_dict()
-    with pytest.warns(UserWarning, match="Forgetful-v0 does not repeat itself"):
+    with pytest.warns(EnvironmentWarning, match="Forgetful-v0 does not repeat itself"):
         environments.load_state_dict(state)
     assert environments.steps == 3
     truncated = [bool(environments.step(np.zeros((1, 1))).truncated[0]) for _ in range(5)]

@@ -68,6 +68,7 @@ def test_machines_fill_in_what_is_not_said(monkeypatch):
     monkeypatch.setattr(machine, "_cuda_devices", lambda: 1)
     assert experiment.machine(plan, "cuda") == experiment.Machine("cuda", workers=1, threads=6)
     assert experiment.machine(plan, "auto", workers=3).threads == 6, "one cell needs one process"
+    assert experiment.machine(plan, workers=0, engine="slurm").workers == 1
     with pytest.raises(UserError, match="--device cuda:1: this torch sees no such device"):
         experiment.machine(plan, "cuda:1")
     with pytest.raises(UserError, match="--device cuda:x: it must be"):

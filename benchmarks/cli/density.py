@@ -43,7 +43,8 @@ def density(
     from benchmarks.reporting import density as report
     from benchmarks.run.diagnostics import Plan, diagnose
 
-    names = list(dict.fromkeys(part.strip() for part in density.split(","))) if density else registry.reward_names()
+    given = (part.strip() for part in density.split(",")) if density else registry.reward_names()
+    names = list(dict.fromkeys(filter(None, given)))
     if not names:
         raise UserError('no reward is installed; give one of your own as --density "module:attribute"')
     try:

@@ -31,6 +31,10 @@ from .threads import Threads
 gym.register("ndi/Balance-v0", entry_point="benchmarks.instrument.balance:Balance", max_episode_steps=50)
 
 
+class EnvironmentWarning(UserWarning):
+    """An environment does not do what a run of it may rely on."""
+
+
 @dataclass(frozen=True)
 class ActionScale:
     """The affine map between the unit cube [-1, 1]^A and an environment's action bounds."""
@@ -352,6 +356,7 @@ class LearnerEnvironments:
                 warnings.warn(
                     f"{self.task.env_id} does not repeat itself under the same seed and actions; "
                     f"lane {lane} goes on with a fresh episode",
+                    EnvironmentWarning,
                     stacklevel=2,
                 )
                 self.observations[lane] = self._begin(lane, episode + 1)

@@ -293,7 +293,7 @@ def run(path: Path, contestants: Sequence[Contestant], rounds: int, warmup: int,
     Raises:
         UserError: the core does not exist, or a contestant cannot be built or run.
     """
-    if core is not None and not (hasattr(os, "sched_setaffinity") and core < (os.cpu_count() or 1)):
+    if core is not None and not (hasattr(os, "sched_getaffinity") and core in os.sched_getaffinity(0)):
         raise UserError(f"--core {core}: nothing can be pinned to that core here; -1 pins nothing")
     for peer in dict.fromkeys(contestant.peer for contestant in contestants if contestant.peer):
         interpreter(peer)
