@@ -125,9 +125,12 @@ def returns(page: Path, method: str, *folders: str) -> str:
         "| task | steps | return, mean (each seed) | demonstrations | settings changed | rows |",
         "|---|--:|---|--:|---|---|",
     ]
+    shown = set[str]()  # runs that lie in several folders count once
     for folder in folders:
         link = f"[`{folder}`]({_relative(page, f'results/{folder}')})"
-        for (task, steps, changes), runs in _finals(folder, method).groupby(["task", "budget", "told"], sort=False):
+        found = _finals(folder, method).query("run_id not in @shown")
+        shown |= set(found["run_id"])
+        for (task, steps, changes), runs in found.groupby(["task", "budget", "told"], sort=False):
             each = "; ".join(f"{value:,.0f}" for value in runs["return"])
             expert = f"{TASKS[task].expert_return:,.0f}"
             mean = f"**{runs['return'].mean():,.0f}** ({each})"
@@ -209,6 +212,8 @@ def _finals(folder: str, method: str) -> pd.DataFrame:
 def _told(run: dict[str, Any]) -> Iterator[str]:
     if run["demos"] > 1:
         yield f"{run['demos']} demonstrations"
+    if run["subsample"] > 1:
+        yield f"every {run['subsample']}th transition"
     for name, value in json.loads(run["changes"]).items():
         yield f"`{name}` {_plain(value)}"
 

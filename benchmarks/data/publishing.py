@@ -54,11 +54,11 @@ def publish(
     task, card, policy = TASKS[task_name], model_card(task_name, source), load_expert(task_name, folder=source)
     card |= measure_returns(task, policy, episodes)
     if source != folder and not replace and has_expert(task_name, folder):
-        new, shipped = (in_words(c["returns"]["stochastic"]) for c in (card, model_card(task_name, folder)))
-        if card["returns"]["stochastic"]["mean"] < model_card(task_name, folder)["returns"]["stochastic"]["mean"]:
+        new, shipped = (known["returns"]["stochastic"] for known in (card, model_card(task_name, folder)))
+        if new["mean"] < shipped["mean"]:
             raise UserError(
-                f"the expert of {task_name} in {source} returns {new}, the shipped one {shipped}; nothing is changed, "
-                "--replace ships it all the same"
+                f"the expert of {task_name} in {source} returns {in_words(new)}, the shipped one {in_words(shipped)}; "
+                "nothing is changed, --replace ships it all the same"
             )
     weights = safetensors.numpy.load_file(source / f"{task_name}.safetensors")
     card = export(task_name, weights, card, folder)

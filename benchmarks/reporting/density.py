@@ -34,6 +34,8 @@ _MARKED = {
     "motionless": ("X", "motionless"),
     "random": ("P", "random"),
 }
+_METHODS = {"made": "ndi-made", "ebm": "ndi-ebm"}
+"""Rewards that look like methods; RED bears the name of its own."""
 _MARKER: dict[str, Any] = {"ms": 6, "mec": "white", "mew": 0.7}
 _STATISTICS = {
     "earned": "Earned by an episode\n(a demonstration: 1)",
@@ -336,7 +338,7 @@ def behaviours_figure(found: Diagnostics) -> Figure | None:
     """
     if not len(found.of(found.names[0], "expert")):
         return None
-    looks = style.looks({"made": "ndi-made", "ebm": "ndi-ebm"}.get(name, name) for name in found.names)
+    looks = style.looks(_METHODS.get(name, name) for name in found.names)
     with matplotlib.rc_context(style.theme()):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         figure.suptitle(_title(found), fontsize=10.5, fontweight="bold")
@@ -344,7 +346,7 @@ def behaviours_figure(found: Diagnostics) -> Figure | None:
         for panel, statistic in zip(panels, _STATISTICS, strict=True):
             flat = []
             for reward in found.names:
-                look = looks[{"made": "ndi-made", "ebm": "ndi-ebm"}.get(reward, reward)]
+                look = looks[_METHODS.get(reward, reward)]
                 rows, label = found.of(reward, "expert"), style.literal(found.label(reward))
                 if np.ptp(rows[statistic]) == 0:
                     flat.append(f"{label} is {rows[statistic].iloc[0]:g} under every noise")
