@@ -105,10 +105,60 @@ def test_what_an_evaluation_adds_to_the_spread_of_returns():
     assert f"the ten episodes of an evaluation {share:.0%}" in text("benchmarks/protocol.md").replace(" %", "%")
 
 
+def test_the_papers_table_of_lambda_f():
+    store = Store(ROOT / "results/lambda-f")
+    weight = store.runs().set_index("run_id")["config"].map(lambda config: json.loads(config)["reward"]["lambda_f"])
+    last = store.evaluations().query("final").groupby("run_id")["return"].mean().groupby(weight).agg(["mean", "min"])
+    assert list(last.index) == [0, 1e-4, 1e-3, 5e-3, 1e-2, 1e-1, 1, 10]
+    few = last.loc[:0.1, "mean"]
+    told = f"From 0 to 0.1 nats per nat the means are {few.min():,.0f} to {few.max():,.0f}"
+    told += f", with 1 it is {last.loc[1, 'mean']:,.0f}, with 10 {last.loc[10, 'mean']:,.0f}"
+    assert told in text("ndi/README.md")
+
+
+def finals(folder, method, task, demos):
+    """Last returns of seeds 10 and up, (seeds,)."""
+    rows = Store(ROOT / "results" / folder).evaluations()
+    chosen = rows.query("final and method == @method and task == @task and demos == @demos")
+    return chosen.groupby("seed")["return"].mean().to_numpy()
+
+
+def test_what_more_demonstrations_and_fewer_transitions_do():
+    page = text("ndi/README.md")
+    means = {
+        (method, task): [f"{finals('demonstrations', method, task, demos).mean():,.0f}" for demos in (5, 25)]
+        for method in ("ndi-made", "bc", "gail")
+        for task in ("hopper", "walker2d")
+    }
+    ndi, walking = means["ndi-made", "hopper"], means["ndi-made", "walker2d"]
+    assert "ends at {} and {} on Hopper and at {} and {} on Walker2d (three test".format(*ndi, *walking) in page
+    (few, many), (few_walking, many_walking) = means["bc", "hopper"], means["bc", "walker2d"]
+    assert f"with 5 ({few} and {few_walking}, five seeds) and is there with 25 ({many} and {many_walking})" in page
+    gail = (*means["gail", "hopper"], *means["gail", "walker2d"])
+    assert "GAIL has {} and {} on Hopper, {} and {} on Walker2d".format(*gail) in page
+    assert {len(finals("demonstrations", "ndi-made", task, 5)) for task in ("hopper", "walker2d")} == {3}
+
+
+def test_what_scattered_transitions_do():
+    page = text("ndi/README.md")
+    found = {
+        (method, task): finals("subsampled", method, task, 5)
+        for method in ("ndi-made", "bc", "gail")
+        for task in ("hopper", "walker2d")
+    }
+    mean = {key: f"{returns.mean():,.0f}" for key, returns in found.items()}
+    each = {key: "{:,.0f}, {:,.0f} and {:,.0f}".format(*returns[:3]) for key, returns in found.items()}
+    assert f"BC has {mean['bc', 'hopper']} on Hopper and {mean['bc', 'walker2d']} on Walker2d" in page
+    assert f"NDI+MADE still has {mean['ndi-made', 'hopper']} and GAIL {mean['gail', 'hopper']}" in page
+    assert f"NDI+MADE ends at {each['ndi-made', 'walker2d']}, and GAIL at {each['gail', 'walker2d']}" in page
+
+
 @pytest.mark.parametrize(
     ("profile", "open_"),
     [
         ("paper", set()),
+        ("demonstrations", set()),
+        ("subsampled", set()),
         (
             "paper-rivals",
             {(task, "valuedice") for task in PAPER}
@@ -121,5 +171,6 @@ def test_what_is_open_of_the_papers_profiles(profile, open_):
     runs = grid.expand(
         profiles.load(profile), lambda task, _: datasets.expected(task, "embedded").content_hash, expert_hash
     )
-    remaining, _ = grid.pending(runs, Store(ROOT / "results/paper").status)
+    folder = "paper" if profile == "paper-rivals" else profile
+    remaining, _ = grid.pending(runs, Store(ROOT / "results" / folder).status)
     assert {(run.task.name, run.method) for run in remaining} == open_

@@ -168,6 +168,18 @@ def test_what_is_said_of_interquartile_means_holds_by_simulation(tasks, seeds, l
     assert low - error < rate < high + error
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+def test_what_is_said_of_means_holds_by_simulation(seeds, generator):
+    usual, *lost = (int(share) / 100 for share in re.findall(r"(\d+)%", statistics.MEAN_NOTE))
+    learnt, noise = generator.random((4000, seeds)) >= 0.2, generator.normal(0, 0.05, (4000, seeds))
+    rates = []
+    for scores, truth in ((noise, 0), (learnt + noise, 0.8)):
+        ends = np.array([statistics.mean_interval([own]) for own in scores])
+        rates.append(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
+    assert usual - 0.01 < rates[0] < usual + 0.01
+    assert lost[0] - 0.01 < rates[1] < lost[1] + 0.01
+
+
 def test_intervals_of_rank_correlations_cover(generator):
     truth = 6 / np.pi * np.arcsin(0.6 / 2)  # Spearman's of a normal pair with correlation 0.6
     hits = []

@@ -233,7 +233,8 @@ def test_normalised_aggregates_and_their_interval(fill):
     assert (row["Hopper"].text, row["Ant"].text) == ("0.80", "0.60")
     assert row["IQM [95%]"].text == "0.70 [0.55, 0.85]"  # 2 degrees of freedom
     assert row["Gap"].text == "0.30"
-    assert all(entry.bold for entry in row.values())
+    assert all(row[column].bold for column in ("Hopper", "Ant", "IQM [95%]", "Gap"))
+    assert [entries(table, "BC")[column].text for column in ("Success", "Failure")] == ["0/2", "1/2"]
 
 
 def test_aggregates_over_fewer_tasks_say_so_and_do_not_win(fill):
@@ -242,6 +243,7 @@ def test_aggregates_over_fewer_tasks_say_so_and_do_not_win(fill):
     table = tables.normalized_table(arranged(fill(returns)).at(1))
     lonely = entries(table, "GAIL (off-policy)")["IQM [95%]"]
     assert (lonely.note, lonely.bold) == ("over 1 of 2 tasks", False)
+    assert entries(table, "GAIL (off-policy)")["Success"].text == "1/1"  # 0.9 is enough
     assert entries(table, "NDI+EBM")["IQM [95%]"].bold
 
 

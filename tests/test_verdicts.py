@@ -38,8 +38,8 @@ def test_the_table_has_a_verdict_with_both_shares_and_what_is_known_to_differ(fi
     ((row,),) = table.sections
     shown = ["Hopper", "1,432 ± 382", "0.40 ± 0.11", "0.40 [0.30, 0.50]", "5", "reproduced"]
     assert (row.label, [entry.text for entry in row.entries]) == ("BC", shown)
-    assert "our expert returns 1,000 as it demonstrates, the paper's 3,567 (Hopper)" in table.notes[1]
-    assert "from memory" in table.notes[2]
+    assert "our expert returns 1,000 as it demonstrates, the paper's 3,567 (Hopper)" in table.notes[2]
+    assert "from memory" in table.notes[3]
     assert verdicts.verdict_table(Results.of(*store.averages()).at(4)) is None
 
 

@@ -229,7 +229,8 @@ def comparison_table(
         "Mean ± standard deviation of the final returns of the runs that both sides completed. Difference: mean over "
         "pairs of runs with the same seed, hence the same demonstrations, with its 95% t interval. P(better): chance "
         "that a run of ours returns more than one of theirs. Over several tasks: mean of the difference of normalised "
-        f"returns. {statistics.DIFFERENCES_NOTE}",
+        "returns. An interval is of its line alone: it may exclude 0 where the adjusted verdict is undecided. "
+        f"{statistics.DIFFERENCES_NOTE}",
         f"Verdict: paired t-tests, adjusted by Holm's method over all lines of {LEAST_PAIRS} pairs or more: the "
         f"chance of any false better or worse is at most {level:.0%} if differences are about normally distributed. "
         f"Differences within {margin:.0%} of the way from random to expert are not called one. {EQUAL.capitalize()}: "

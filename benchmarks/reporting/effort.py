@@ -1,4 +1,4 @@
-"""Time to expert: environment steps and core-seconds until a run first returns 90 % of what the expert does."""
+"""Time to expert: environment steps and seconds until a run first returns 90 % of what the expert does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Effort(NamedTuple):
 
     steps: float
     seconds: float
-    """Core-seconds of training."""
+    """Of training, on the clock, a lane's share of its process."""
     arrived: int
     """Seeds with an evaluation at that level or above."""
     seeds: int
@@ -58,11 +58,11 @@ def effort_table(board: Board) -> Table | None:
             ]
         ],
         [
-            f"Core-seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
+            f"Seconds of training and environment steps until the first evaluation at {SHARE:.0%} of the way from "
             "the random policy to the expert: medians over all seeds, beside how many arrive; unless more than half of "
-            "them do there is none. It is as fine as the evaluations lie apart. The time of a run is its lane's share "
-            "of its process, spread evenly over its updates: who fits a density or a clone before the first of them "
-            "looks faster than it is.",
+            "them do there is none. It is as fine as the evaluations lie apart. Other work on the machine stretches "
+            "the seconds. The time of a run is its lane's share of its process, spread evenly over its "
+            "updates: who fits a density or a clone before the first of them looks faster than it is.",
             *_terms(board, list(found)),
         ],
     )

@@ -83,6 +83,8 @@ NOTES = {
     "ndi-made": _NDI,
     "ndi-ebm": _NDI,
     "ndi-kde": _NDI,
+    "bc": "BC: by default squared error of the mean action, with weight decay",
+    "red": "RED: SAC in place of TRPO, standardised inputs, sigma by a rule, a quarter of each batch demonstrated",
     "gail": "GAIL (off-policy): GAIL's discriminator as the reward of the SAC learner that all methods share, in place "
     "of the on-policy TRPO learner of the original",
     "sac": "SAC (true reward): the shared learner trained on the task's own reward, an oracle and not a contestant",

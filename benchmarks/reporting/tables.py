@@ -19,6 +19,8 @@ KL_NOTE = (
     "same states; 0 is the expert's own policy, 1 no better than random."
 )
 """What the paper's metric of imitation is."""
+SUCCESS, FAILURE = 0.9, 0.25
+"""Mean normalised return of a success, at least, and of a failure, below it (benchmarks/protocol.md)."""
 Column = tuple[Mapping[str, Entry], Mapping[tuple[str, str], Entry]]
 """Entries of the variants by name, and of papers by their title and the method."""
 
@@ -82,19 +84,26 @@ def _returns(board: Board, task: str, variants: Sequence[Variant], beside: Seque
 def normalized_table(board: Board) -> Table:
     """Normalised scores (0 random, 1 expert): mean per task, and aggregates over tasks with their uncertainty."""
     columns = [_column(board, task, board.variants, "normalized") for task in board.results.tasks] + _aggregates(board)
+    header = ["Method", *map(board.results.title, board.results.tasks), "IQM [95%]", "Gap"]
     usual, every = board.usual_seeds, board.shared_tasks == board.scored_tasks
     totals = "all tasks" if every else f"{board.totals_over}, on which the most methods were run"
     told = [
-        f"Normalised return: 0 is the random policy, 1 the expert; mean over {counted(usual, 'seed')}"
-        f"{notes.episodes(board).replace(' over', ' and')}.",
+        "Normalised return: 0 is the random policy, 1 the expert as it demonstrates, with noise; mean over "
+        f"{counted(usual, 'seed')}{notes.episodes(board).replace(' over', ' and')}.",
         f"IQM: interquartile mean over all seeds of {totals}, with its 95% t interval. Gap: mean shortfall below 1. "
         f"Bold: best of the methods that learn from demonstrations. {statistics.middle_note(usual)}",
-        *notes.protocol(board, board.variants),
     ]
+    if len(board.results.tasks) > 1:
+        columns += _outcomes(board)
+        header += ["Success", "Failure"]
+        told.append(
+            f"Success: on how many of the tasks with a score it is at least {SUCCESS}; failure: below {FAILURE}."
+        )
+    told += notes.protocol(board, board.variants)
     return Table(
         f"normalized-{board.suffix}",
         f"Normalised return with {board.told}" if board.demos else "Normalised return",
-        ["Method", *map(board.results.title, board.results.tasks), "IQM [95%]", "Gap"],
+        header,
         _sections(board.variants, lambda v: [Row(v.label, [column[v.name] for column in columns])]),
         told,
     )
@@ -138,6 +147,17 @@ def _aggregates(board: Board) -> list[dict[str, Entry]]:
     return [iqms, gaps]
 
 
+def _outcomes(board: Board) -> list[dict[str, Entry]]:
+    """The columns of successes and failures."""
+    successes, failures = dict[str, Entry](), dict[str, Entry]()
+    for name in (variant.name for variant in board.variants):
+        scores = [board.scores(name, task, "normalized") for task in board.results.tasks]
+        means = [round(mean, 2) for found in scores if np.isfinite(mean := statistics.mean_and_std(found)[0])]
+        successes[name] = Entry(f"{sum(mean >= SUCCESS for mean in means)}/{len(means)}")
+        failures[name] = Entry(f"{sum(mean < FAILURE for mean in means)}/{len(means)}")
+    return [successes, failures]
+
+
 def imitation_table(board: Board) -> Table | None:
     """How close policies come to the expert's own (0): methods down, tasks across; None where nobody knows."""
     found = {v.name: [board.scores(v.name, task, "imitation") for task in board.results.tasks] for v in board.variants}
@@ -178,7 +198,7 @@ def area_table(board: Board) -> Table | None:
         [rows],
         [
             "Mean normalised return over all evaluations of a run, which lie evenly apart: mean over "
-            f"{counted(board.usual_seeds, 'seed')} with its 95% t interval."
+            f"{counted(board.usual_seeds, 'seed')} with its 95% t interval. {statistics.MEAN_NOTE}"
         ],
     )
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import notes, style
+from . import notes, statistics, style
 from .formats import EMPTY, Entry, Row, Table, with_deviation, with_interval
 from .papers import Paper, papers
 from .results import Board, Sample, family, interval
@@ -87,7 +87,7 @@ def _differences(board: Board, variant: Variant, task: str, paper: Paper, expert
     if ours is not None and abs(ours - expert) > 0.1 * abs(expert):
         found.append(f"our expert returns {ours:,.0f} as it demonstrates, the paper's {expert:,.0f}")
     if variant.method in style.NOTES:
-        found.append(style.NOTES[variant.method].split(": ", 1)[1])
+        found.append(style.NOTES[variant.method])
     return (*found, *paper.differences)
 
 
@@ -113,7 +113,7 @@ def verdict_table(board: Board) -> Table | None:
         f"Beside the paper's numbers, {board.told}",
         ["Method", "Task", "Published", "Its share", "Our share [95%]", "Seeds", "Verdict"],
         sections,
-        [RULE, f"Known to differ: {'; '.join(known)}.", *sources],
+        [RULE, statistics.MEAN_NOTE, f"Known to differ: {'; '.join(known)}.", *sources],
     )
 
 

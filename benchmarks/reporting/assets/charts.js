@@ -9,7 +9,7 @@ const SHAPES = {
   H: "M-0.25,-0.43L0.25,-0.43L0.5,0L0.25,0.43L-0.25,0.43L-0.5,0Z",
   p: "M0,-0.5L0.48,-0.15L0.29,0.4L-0.29,0.4L-0.48,-0.15Z",
 };
-const AXES = { step: "Environment steps", core_seconds: "Training time (core-seconds)", update: "Updates" };
+const AXES = { step: "Environment steps", core_seconds: "Training time (seconds of a lane)", update: "Updates" };
 
 function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
