@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 """Precisions of hidden layers; losses, parameters and optimisers are always single precision."""
@@ -42,9 +42,6 @@ class Form:
 @dataclass(frozen=True, kw_only=True)
 class StepConfig:
     """Settings of how a learner carries out its steps; its config inherits them."""
-
-    AUTO: ClassVar[Mapping[str, Any]] = {"compile": False, "precision": "float32"}
-    """What "auto" counts as in the identity of a run; one that is missing here does not count at all."""
 
     compile: bool | Literal["auto"] = "auto"
     """Compile the update with torch.compile (needs a C++ compiler, and time at the start). "auto": in cells of 20,000

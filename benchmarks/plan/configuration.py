@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmarks.kit.errors import UserError, near_miss
-from benchmarks.kit.forms import Form, StepConfig, settled
+from benchmarks.kit.forms import Form, settled
 
 Config = TypeVar("Config")
 
@@ -102,10 +102,10 @@ def describe(config: Any) -> list[Setting]:
 def as_json(config: Any) -> str:
     """The canonical JSON text of a config: sorted keys, no spaces, and 1 for 1.0; equal configs give equal text.
 
-    What is left to the machine counts as `kit.forms.StepConfig.AUTO` says: it is no part of what a run is. Nor is a
-    setting that came later (`LATER` of its config, see `kit.contract.Method.config`) at the value that it stood for.
+    What is left to the machine counts as plain: it is no part of what a run is. Nor is a setting that came later
+    (`LATER` of its config, see `kit.contract.Method.config`) at the value that it stood for.
     """
-    return json.dumps(_plain(config), sort_keys=True, separators=(",", ":"))
+    return json.dumps(_plain(settled(config, 0, Form)), sort_keys=True, separators=(",", ":"))
 
 
 def config_hash(config: Any) -> str:
@@ -237,9 +237,6 @@ def _plain(value: Any) -> Any:
     """Dictionaries, lists and scalars; whole floats become ints, so that 1 and 1.0 are the same setting."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         values = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        if isinstance(value, StepConfig):
-            values = {name: value.AUTO.get(name) if one == "auto" else one for name, one in values.items()
-                      if one != "auto" or name in value.AUTO}  # fmt: skip
         later = {name: _plain(one) for name, one in getattr(value, "LATER", {}).items()}
         return {name: one for name, one in values.items() if name not in later or one != later[name]}
     if isinstance(value, list | tuple):
