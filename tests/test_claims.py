@@ -105,6 +105,12 @@ def test_what_an_evaluation_adds_to_the_spread_of_returns():
     assert f"the ten episodes of an evaluation {share:.0%}" in text("benchmarks/protocol.md").replace(" %", "%")
 
 
+def test_stronger_experts_fell_short():
+    means = Store(ROOT / "results/search/stronger-experts").evaluations().groupby(["task", "step"])["return"].mean()
+    best = [f"{means[task].max():,.0f}" for task in ("halfcheetah-strong", "walker2d-strong")]
+    assert "its best evaluations are {} and {}".format(*best) in text("benchmarks/protocol.md")
+
+
 def test_the_papers_table_of_lambda_f():
     store = Store(ROOT / "results/lambda-f")
     weight = store.runs().set_index("run_id")["config"].map(lambda config: json.loads(config)["reward"]["lambda_f"])

@@ -134,14 +134,6 @@ def test_without_demonstrated_rows_on_walker2d_and_halfcheetah():
     assert (curves.loc[unaided.index, 12_000:20_000].max(axis=1) < 0).sum() == 3
 
 
-def test_red_stands_still_by_its_authors_discount_too():
-    store = Store(ROOT / "results/search/red-halfcheetah")
-    means = store.evaluations().query("final").groupby("run_id")["normalized"].mean()
-    assert "stand still with either" in (ROOT / "baselines/red.md").read_text()
-    assert len(means) == 10
-    assert means.max() < 0.05
-
-
 def test_a_floor_that_stays_and_more_occupancy_reward_on_walker2d():
     text = " ".join(PAGE.split())
     assert "four of five seeds arrive on Walker2d, too; the fifth ends at 3,965 and at 3,590" in text
