@@ -86,6 +86,18 @@ def test_what_ant_and_humanoid_ask_of_a_density():
     assert told.format(*numbers).replace("model -0,", "model 0,") in text("ndi/README.md")
 
 
+def test_the_reward_that_ranks_behaviour_best_is_not_a_density():
+    scores = pd.read_parquet(ROOT / "results/density/hopper-d1-059429ff/scores.parquet")
+    scores = scores.query("behaviour == 'bc' and reward != 'kde'")  # whose seeds may earn nothing anywhere
+    points = scores.groupby(["reward", "seed", "level"])[["earned", "return"]].mean()
+    ranked = {
+        reward: np.mean([stats.spearmanr(one["earned"], one["return"])[0] for _, one in own.groupby("seed")])
+        for reward, own in points.groupby("reward")
+    }
+    told = "a rank correlation of {red:.2f} by RED, {ebm:.2f} by the energy model and {made:.2f} by MADE"
+    assert told.format(**ranked) in text("ndi/README.md")
+
+
 def test_the_literal_reward_does_not_learn_to_run_in_more_steps():
     store = Store(ROOT / "results/search/literal-halfcheetah")
     rows = store.evaluations().groupby(["run_id", "step"])["return"].mean().unstack()
